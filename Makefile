@@ -1,0 +1,43 @@
+# make demo · test · lint · bench    (everything happens inside .venv)
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    generate, gate, mark, sign, verify, strip, recover, tamper: files in demo/"
+	@echo "make test    the whole test suite"
+	@echo "make lint    ruff, mypy --strict, import contracts"
+	@echo "make bench   the end-to-end benchmark on a folder of clips (MEDIA=folder)"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@ $(VENV)/.base
+
+demo: $(VENV)/.base
+	$(BIN)/avsafe demo --out demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+MEDIA ?= ../shared/media
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/vertical.py --media $(MEDIA) --out reports/vertical
+
+clean:
+	rm -rf $(VENV) demo build dist

@@ -1,0 +1,38 @@
+"""The command line: a thin shell over the same calls that Python users make.
+
+Nothing here is imported at top level but typer: ``avsafe verify`` must start fast.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from avsafe.cli import keys, ledger, media, policy, registry, system
+from avsafe.cli.shell import report_error
+
+app = typer.Typer(
+    name="avsafe",
+    help="Gate, mark, sign, measure and verify generated audio and video.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+media.register(app)
+system.register(app)
+app.add_typer(keys.app, name="keys")
+app.add_typer(policy.app, name="policy")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(registry.app, name="registry")
+
+
+def main() -> None:
+    """Entry point. Errors of avsafe become one line on stderr and their exit code."""
+    from avsafe.errors import AvsafeError
+
+    try:
+        app()
+    except AvsafeError as error:
+        sys.exit(report_error(error, as_json="--json" in sys.argv))

@@ -1,0 +1,89 @@
+"""What every command shares: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from avsafe.errors import AvsafeError
+    from avsafe.types import Progress
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON types: dataclasses become objects, paths and rates strings, bytes hex."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, dict) or hasattr(value, "items"):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, Path | Fraction):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if hasattr(value, "item") and not isinstance(value, str):  # a numpy scalar
+        return value.item()
+    return value
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console; tables go to stdout, talk goes to stderr."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=not stderr)
+
+
+def report_error(error: AvsafeError, *, as_json: bool) -> int:
+    """Show an error; returns the exit code."""
+    decision = getattr(error, "decision", None)
+    if as_json:
+        body: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+        print_json({"error": body} | ({"decision": decision} if decision else {}))
+    console(stderr=True).print(f"[bold red]error:[/] {_escape(str(error))}")
+    return error.exit_code
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+@contextmanager
+def progress_bar(description: str, *, show: bool = True) -> Iterator[Progress]:
+    """A bar on stderr, only on a terminal; yields the Progress to hand to a call."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=console(stderr=True),
+        transient=True,
+        disable=not (show and sys.stderr.isatty()),
+    )
+    with bar:
+        task = bar.add_task(description, total=1.0)
+        yield lambda fraction, stage: bar.update(task, completed=fraction, description=stage)

@@ -1,0 +1,46 @@
+"""The catalogue of plugins: by entry point, loaded one by name.
+
+Built-ins register the way an outsider would, under ``avsafe.generators``, ``avsafe.watermarkers``,
+``avsafe.metrics`` and ``avsafe.detectors`` in their distribution's metadata.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from avsafe.errors import MissingExtra, UsageError
+
+PluginKind = Literal["generators", "watermarkers", "metrics", "detectors"]
+
+
+def catalogue(kind: PluginKind) -> dict[str, EntryPoint]:
+    """Name -> entry point of every installed plugin of a kind; nothing is imported.
+
+    >>> "world" in catalogue("generators")
+    True
+    """
+    return {point.name: point for point in sorted(entry_points(group=f"avsafe.{kind}"))}
+
+
+def load(kind: PluginKind, name: str) -> Any:
+    """An instance of one plugin.
+
+    Raises UsageError when no plugin has that name, MissingExtra when it needs a package that is not
+    installed.
+    """
+    known = catalogue(kind)
+    if name not in known:
+        names = ", ".join(known) or "none is installed"
+        raise UsageError(f"No plugin {name!r} among the {kind} (found: {names}).")
+    try:
+        return known[name].load()()
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"{kind[:-1]} {name!r} needs the package {error.name!r}, which is not installed. "
+            f"Install it, or the extra that brings it: pip install 'avsafe[{_extra(kind)}]'."
+        ) from error
+
+
+def _extra(kind: PluginKind) -> str:
+    return {"generators": "generate", "metrics": "bench", "detectors": "detect"}.get(kind, "all")

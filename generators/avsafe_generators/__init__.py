@@ -1,0 +1,1 @@
+"""Generator plugins: one system a file."""

@@ -1,0 +1,1 @@
+"""Metric plugins: one metric a file."""
