@@ -193,6 +193,7 @@ class Decision:
     risk: Mapping[str, int] = field(default_factory=dict)  # 0-100 per category
     appeal: str | None = None
     policy_sha256: str = ""  # of the policy texts and the schema that decided
+    details: Mapping[str, Any] = field(default_factory=dict)  # scorers that ran, registered or not
 
 
 # ---------------------------------------------------------------- provenance
@@ -376,7 +377,10 @@ class GeneratorInfo:
     realism: str = "stylised"  # stylised | photorealistic
     max_duration_s: float = 60.0
     max_pixels: int = 1920 * 1920
-    edits_input: bool = False  # True: c2pa.edited, the input is the parent
+    # IPTC digital source type of what it makes; algorithmicMedia when nothing was trained
+    digital_source_type: str = (
+        "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    )
     summary: str = ""
 
 
