@@ -1,5 +1,6 @@
 """Every error that avsafe raises on purpose. A message says what happened, what was expected, what
-to do next.
+to do next. A class's docstring is its reason in words that name nobody: the ledger keeps that one,
+since a message may quote a path or a prompt.
 
     AvsafeError                  exit code
     ├── UsageError                   2   a call or an option makes no sense
@@ -41,43 +42,47 @@ class AvsafeError(Exception):
 
 
 class UsageError(AvsafeError):
+    """A call or an option makes no sense."""
+
     exit_code = 2
 
 
 class NotUnderstood(UsageError):
-    pass
+    """A generator understands nothing of the prompt."""
 
 
 class UnreadableMedia(AvsafeError):
+    """A file cannot be read as media."""
+
     exit_code = 3
 
 
 class EmptyFile(UnreadableMedia):
-    pass
+    """The file is empty."""
 
 
 class TruncatedMedia(UnreadableMedia):
-    pass
+    """The file begins well and ends too soon."""
 
 
 class UnsupportedMedia(UnreadableMedia):
-    pass
+    """A container or codec outside the allowlist."""
 
 
 class MissingStream(UnreadableMedia):
-    pass
+    """No stream of the kind that was asked for."""
 
 
 class MediaTooLarge(UnreadableMedia):
-    pass
+    """Pixels, duration, boxes or expansion over the limit."""
 
 
 class SandboxFailure(UnreadableMedia):
-    pass
+    """The decoding process was killed or crashed."""
 
 
 class LimitExceeded(SandboxFailure):
-    pass
+    """The decoding process ran into a limit."""
 
 
 class _Decided(AvsafeError):
@@ -87,48 +92,54 @@ class _Decided(AvsafeError):
 
 
 class Denied(_Decided):
+    """The policy says no."""
+
     exit_code = 4
 
 
 class NeedsReview(_Decided):
+    """A person must look first."""
+
     exit_code = 5
 
 
 class MissingExtra(AvsafeError):
+    """An optional package, system library or weight is absent."""
+
     exit_code = 6
 
 
 class Cancelled(AvsafeError):
-    pass
+    """The caller asked to stop."""
 
 
 class GeneratorFailed(AvsafeError):
-    pass
+    """A generator broke its contract or its program failed."""
 
 
 class CannotMark(AvsafeError):
-    pass
+    """The media is too small, short or silent to carry the mark."""
 
 
 class MarkNotReadable(AvsafeError):
-    pass
+    """The mark did not survive in the written file."""
 
 
 class SigningFailed(AvsafeError):
-    pass
+    """Key, certificate or signer failed."""
 
 
 class CredentialInvalid(AvsafeError):
-    pass
+    """The signed file does not read back as trusted."""
 
 
 class PolicyError(AvsafeError):
-    pass
+    """A policy folder does not load or validate."""
 
 
 class RegistryError(AvsafeError):
-    pass
+    """The registry refused the record."""
 
 
 class LedgerError(AvsafeError):
-    pass
+    """The ledger is broken or not writable."""

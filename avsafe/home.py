@@ -5,8 +5,12 @@ keys/ (0700, files 0600), policy/, registry.db, ledger.db, objects/, staging/.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,3 +97,30 @@ def secret(folder: Path, name: str, size_bytes: int = 32) -> bytes:
     finally:
         temporary.unlink(missing_ok=True)
     return path.read_bytes()
+
+
+@contextmanager
+def locked(path: Path, *, timeout_s: float = 60.0) -> Iterator[None]:
+    """Hold an exclusive lock on the file ``path`` (made when absent, never removed).
+
+    The kernel drops the lock when the process ends, however it ends. Not re-entrant. Raises
+    TimeoutError when another process, or another thread of this one, holds it for ``timeout_s``.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + timeout_s
+        wait_s = 0.0005
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(
+                        f"Another process has held {path} for more than {timeout_s:g} s."
+                    ) from None
+                time.sleep(wait_s)
+                wait_s = min(wait_s * 2, 0.02)
+        yield
+    finally:
+        os.close(descriptor)  # closing lets go of the lock

@@ -6,10 +6,12 @@ Built-ins register the way an outsider would, under ``avsafe.generators``, ``avs
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from avsafe.errors import MissingExtra, UsageError
+from avsafe.types import Generator, GeneratorInfo
 
 PluginKind = Literal["generators", "watermarkers", "metrics", "detectors"]
 
@@ -44,3 +46,21 @@ def load(kind: PluginKind, name: str) -> Any:
 
 def _extra(kind: PluginKind) -> str:
     return {"generators": "generate", "metrics": "bench", "detectors": "detect"}.get(kind, "all")
+
+
+def generator_info(name: str) -> GeneratorInfo | None:
+    """What a registered generator says of itself; None when no generator has that name.
+
+    >>> generator_info("nobody-registered-this") is None
+    True
+    """
+    if name not in catalogue("generators"):
+        return None
+    generator: Generator = load("generators", name)
+    return generator.info
+
+
+def load_object(target: str) -> Any:
+    """The object named ``"package.module:Name"``, as extractors are named."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,141 @@
+"""What we say about a release, to three readers: the manifest (everybody), the registry (us), the
+ledger (auditors). No prompt in any of them unless asked; no path, no name in the ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
+from typing import Any
+
+from avsafe.types import (
+    Decision,
+    GenerationRequest,
+    GeneratorInfo,
+    Ingredient,
+    Manifest,
+    Mark,
+    RawMedia,
+    SoftBinding,
+    Task,
+)
+
+IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+# Tasks whose output is a changed version of an input, rather than a new work made from it.
+EDITS = {Task.EDIT_VIDEO, Task.INPAINT_VIDEO, Task.STYLIZE_VIDEO}
+UNREGISTERED_VERSION = "unregistered"
+
+
+def prompt_hash(prompt: str, salt: bytes) -> str | None:
+    """Salted HMAC-SHA256 of a prompt, hex; whoever holds the salt (the registry) can prove it.
+
+    >>> prompt_hash("", b"salt") is None
+    True
+    """
+    return hmac.new(salt, prompt.encode(), hashlib.sha256).hexdigest() if prompt else None
+
+
+def manifest(
+    request: GenerationRequest,
+    info: GeneratorInfo | None,
+    raw: RawMedia,
+    *,
+    release_id: str,
+    title: str,
+    mime: str,
+    salt: bytes,
+    marks: tuple[Mark, ...],
+    visible_label: str | None,
+    source_has_credential: bool,
+) -> Manifest:
+    """The C2PA claim of a release as plain data.
+
+    A file made elsewhere that carries a credential becomes the parent of what we release, so that
+    its history is kept; without one there is no history to keep, and it is declared as created.
+    """
+    edited = request.task in EDITS or (request.task is Task.RELEASE and source_has_credential)
+    source_type = info.digital_source_type if info else IPTC + "trainedAlgorithmicMedia"
+    if request.task in EDITS:
+        source_type = IPTC + "compositeWithTrainedAlgorithmicMedia"
+    keep_inputs = request.task is not Task.RELEASE or source_has_credential
+    ingredients = tuple(
+        Ingredient(
+            path=item.media.path,
+            mime=item.media.mime,
+            label=f"{item.role}-{number}",
+            title=item.role,  # never the file's name: it may be a person's
+            relationship="parentOf" if edited and number == 1 else "inputTo",
+        )
+        for number, item in enumerate(request.inputs if keep_inputs else (), 1)
+    )
+    return Manifest(
+        title=title,
+        mime=mime,
+        action="c2pa.edited" if edited else "c2pa.created",
+        digital_source_type=source_type,
+        generator=request.generator,
+        generator_version=info.version if info else UNREGISTERED_VERSION,
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        release_id=release_id,
+        prompt_hash=prompt_hash(request.prompt, salt),
+        prompt=request.prompt if request.parameters.get("disclose_prompt") else None,
+        ingredients=ingredients,
+        soft_bindings=tuple(
+            SoftBinding(mark.algorithm, mark.payload.to_bytes(mark.payload_bits // 8, "big"))
+            for mark in marks
+        ),
+        visible_label=visible_label,
+    )
+
+
+def intent(
+    request: GenerationRequest, decision: Decision, info: GeneratorInfo | None, salt: bytes
+) -> dict[str, Any]:
+    """The ledger's body for an intent: who asked is a salted hash, so that erasing the salt from
+    the registry erases the person without breaking the log."""
+    return {
+        "user": prompt_hash(request.principal.user, salt),
+        "prompt": prompt_hash(request.prompt, salt),
+        "task": str(request.task),
+        "generator": request.generator,
+        "generator_registered": info is not None,
+        "inputs": [item.media.sha256 for item in request.inputs],
+        "consent_ids": list(request.consent_ids),
+        "decision": {
+            "effect": str(decision.effect),
+            "rules": list(decision.rules),
+            "reasons": list(decision.reasons),
+            "obligations": [str(item) for item in decision.obligations],
+            "policy_sha256": decision.policy_sha256,
+        },
+    }
+
+
+@dataclass
+class Meter:
+    """CPU-seconds per step, of this process and the children it waited for."""
+
+    cost: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        before = _cpu_s()
+        try:
+            yield
+        finally:
+            self.cost[name] = round(self.cost.get(name, 0.0) + _cpu_s() - before, 3)
+
+    @property
+    def total(self) -> Mapping[str, float]:
+        return self.cost | {"total_cpu_s": round(sum(self.cost.values()), 3)}
+
+
+def _cpu_s() -> float:
+    children = getrusage(RUSAGE_CHILDREN)
+    own = getrusage(RUSAGE_SELF)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime

@@ -1,0 +1,168 @@
+"""Evidence in plain words, and the one label that a set of evidence supports.
+
+The order of labels, strongest first: a broken credential (``altered``), a valid one that says AI
+(``synthetic-declared``), a mark whose registered fingerprint agrees (``synthetic-recovered``),
+calibrated detectors (``synthetic-suspected``), a valid credential that says something else
+(``declared-other``), nothing (``inconclusive``). There is no label "authentic".
+
+A fingerprint alone never gives ``synthetic-recovered``: the unmarked original of a clip that we
+released looks like the release, and is not one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avsafe.errors import AvsafeError
+from avsafe.media import Limits
+from avsafe.types import Detection, Evidence, EvidenceStatus, Features, Label
+from avsafe.workspace import Lookup
+
+if TYPE_CHECKING:
+    from avsafe.registry import Registry
+
+VALID = {"trusted", "intact-unknown-signer"}  # C2PA's "Trusted" and "Valid"
+
+
+def credential(path: Path, lookup: Lookup, limits: Limits) -> Evidence:
+    """What the file's C2PA credential says, read in the sandbox."""
+    from avsafe.provenance import read
+
+    try:
+        return read.read_sandboxed(path, anchors=lookup.anchors, limits=limits).evidence()
+    except AvsafeError as error:
+        return failed("credential", error)
+
+
+def failed(source: str, error: AvsafeError) -> Evidence:
+    """The source could not do its work: says nothing about the media."""
+    return Evidence(
+        source, EvidenceStatus.FAILED, str(error), details={"error": type(error).__name__}
+    )
+
+
+def no_key(name: str) -> Evidence:
+    return Evidence(
+        f"watermark.{name}",
+        EvidenceStatus.ABSTAINED,
+        f"No {name} mark was looked for: this machine holds no watermark key.",
+    )
+
+
+def recovery(
+    detections: Mapping[str, Detection],
+    algorithms: Mapping[str, str],
+    fingerprint: Features,
+    registry: Registry | None,
+) -> list[Evidence]:
+    """One evidence per mark, and one for the fingerprint on its own when no mark led anywhere."""
+    from avsafe.registry import fingerprint as fingerprints
+
+    query = fingerprints.from_features(fingerprint)
+    found = [
+        _mark(name, detection, algorithms[name], query, registry)
+        for name, detection in detections.items()
+    ]
+    return [*found, _resemblance(query, registry)]
+
+
+def _mark(
+    name: str, detection: Detection, algorithm: str, query: Any, registry: Registry | None
+) -> Evidence:
+    from avsafe.registry import fingerprint as fingerprints
+
+    source = f"watermark.{name}"
+    details: dict[str, Any] = {"algorithm": algorithm, "p_value": detection.p_value}
+    if not detection.present or detection.payload is None:
+        return Evidence(
+            source,
+            EvidenceStatus.ABSENT,
+            f"No {name} mark of ours was found. That does not mean that the media is not AI-made.",
+            details=details,
+        )
+    details["payload"] = f"{detection.payload:x}"
+    record = registry.by_watermark(algorithm, detection.payload) if registry else None
+    if record is None:
+        return Evidence(
+            source,
+            EvidenceStatus.PRESENT,
+            f"A {name} mark made with our key was found, but no release of ours carries its number.",
+            details=details | {"recovered": False},
+        )
+    agreement = fingerprints.compare(query, record.fingerprint)
+    details |= {
+        "release_id": record.release_id,
+        "manifest_id": record.manifest_id,
+        "generator": record.generator,
+        "released_at": record.created_at.isoformat(),
+        "recovered": agreement.agrees,
+        "fingerprint_similarity": agreement.similarity,
+    }
+    if not agreement.agrees:
+        return Evidence(
+            source,
+            EvidenceStatus.PRESENT,
+            f"The {name} mark of release {record.release_id[:8]} was found, but the media does not "
+            f"match that release ({agreement.reason}): the mark may have been copied.",
+            details=details,
+        )
+    return Evidence(
+        source,
+        EvidenceStatus.PRESENT,
+        f"The {name} mark leads to release {record.release_id[:8]}, made with "
+        f"{record.generator} on {record.created_at:%Y-%m-%d}; the media matches it.",
+        details=details,
+    )
+
+
+def _resemblance(query: Any, registry: Registry | None) -> Evidence:
+    match = registry.by_fingerprint(query) if registry else None
+    if match is None:
+        return Evidence(
+            "fingerprint",
+            EvidenceStatus.ABSENT,
+            "It looks and sounds like nothing that we released.",
+        )
+    return Evidence(
+        "fingerprint",
+        EvidenceStatus.PRESENT,
+        f"It looks or sounds like release {match.release_id[:8]}. Without that release's mark it "
+        "may also be what the release was made from.",
+        details={"release_id": match.release_id, "similarity": match.similarity},
+    )
+
+
+def label_of(evidence: Iterable[Evidence]) -> Label:
+    """The strongest label that the evidence supports.
+
+    >>> label_of([Evidence("credential", EvidenceStatus.INVALID, "broken")])
+    <Label.ALTERED: 'altered'>
+    """
+    found = list(evidence)
+    claim = next((e for e in found if e.source == "credential"), None)
+    claim_status = claim.details.get("status") if claim else None
+    valid = claim is not None and claim_status in VALID
+    if claim is not None and claim.status is EvidenceStatus.INVALID:
+        return Label.ALTERED
+    if valid and claim is not None and claim.details.get("declares_ai"):
+        return Label.SYNTHETIC_DECLARED
+    if any(e.source.startswith("watermark.") and e.details.get("recovered") for e in found):
+        return Label.SYNTHETIC_RECOVERED
+    if any(_suspects(e) for e in found):
+        return Label.SYNTHETIC_SUSPECTED
+    if valid:
+        return Label.DECLARED_OTHER
+    if any(e.source == "domain" and e.status is EvidenceStatus.FAILED for e in found):
+        return Label.UNREADABLE
+    return Label.INCONCLUSIVE
+
+
+def _suspects(evidence: Evidence) -> bool:
+    """A detector speaks only when calibrated; its own threshold is at most 1 % false positives."""
+    return (
+        evidence.source.startswith("detector.")
+        and evidence.status is EvidenceStatus.PRESENT
+        and evidence.calibration_id is not None
+    )

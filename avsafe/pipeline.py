@@ -1,0 +1,261 @@
+"""What happens to raw media between a generator and a signed file: checks, labels, marks.
+
+Everything is an iterator around an iterator, so one pass of the encoder does it all with memory
+that does not grow with the length of the clip.
+
+Legend: a frame is (h, w, 3) uint8 RGB; a block of samples is (c, n) float32 in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from avsafe import media, plugins
+from avsafe.errors import CannotMark, GeneratorFailed, MarkNotReadable
+from avsafe.types import (
+    Cancelled,
+    Decision,
+    Embedder,
+    Features,
+    Frame,
+    GeneratorInfo,
+    Kind,
+    Mark,
+    Progress,
+    RawMedia,
+    Samples,
+    Watermarker,
+)
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LABEL_TEXT = "AI-generated"
+LABEL_DURATION_S = 3.0  # GB 45438-2025 asks for at least 2 s at the start
+FINGERPRINT = "avsafe.registry.fingerprint:FingerprintExtractor"
+# The marks that each kind of media carries: the first must be readable, the others may be refused
+# by the media itself (no sound worth marking).
+MARKS_OF_KIND: dict[Kind, tuple[str, ...]] = {
+    Kind.VIDEO: ("video", "audio"),
+    Kind.IMAGE: ("image",),
+    Kind.AUDIO: ("audio",),
+}
+
+
+class Replay(Iterable[T]):
+    """A re-iterable out of a function that starts an iterator."""
+
+    def __init__(self, start: Callable[[], Iterator[T]]) -> None:
+        self._start = start
+
+    def __iter__(self) -> Iterator[T]:
+        return self._start()
+
+
+# ---------------------------------------------------------------- output checks
+
+
+def checked(raw: RawMedia, info: GeneratorInfo | None) -> RawMedia:
+    """The same media, refusing on the way whatever breaks the contract of RawMedia or the limits
+    that the generator declared. Raises GeneratorFailed when iterated (or at once where possible).
+    """
+    name = info.name if info else "the file"
+    if raw.frames is None and raw.samples is None:
+        raise GeneratorFailed(f"{name} returned neither frames nor samples.")
+    longest_s = info.max_duration_s if info else math.inf
+    if raw.frames is not None and raw.kind is not Kind.AUDIO:
+        if info and raw.width * raw.height > info.max_pixels:
+            raise GeneratorFailed(
+                f"{name} returned {raw.width} x {raw.height} pixels, more than the "
+                f"{info.max_pixels} it declares."
+            )
+        raw = raw.with_frames(
+            Replay(lambda frames=raw.frames: _check_frames(name, raw, frames, longest_s))
+        )
+    if raw.samples is not None:
+        raw = raw.with_samples(
+            Replay(lambda blocks=raw.samples: _check_samples(name, raw, blocks, longest_s))
+        )
+    return raw
+
+
+def _check_frames(
+    name: str, raw: RawMedia, frames: Iterable[Frame], longest_s: float
+) -> Iterator[Frame]:
+    expected = (raw.height, raw.width, 3)
+    most = 1 if raw.frame_rate is None else longest_s * float(raw.frame_rate) + 1
+    count = 0
+    for count, frame in enumerate(frames, 1):
+        if frame.shape != expected or frame.dtype.name != "uint8":
+            raise GeneratorFailed(
+                f"{name} returned frame {count} as {frame.shape} {frame.dtype}; "
+                f"expected {expected} uint8."
+            )
+        if count > most:
+            raise GeneratorFailed(f"{name} returned more than the {longest_s:g} s it declares.")
+        yield frame
+    if count == 0:
+        raise GeneratorFailed(f"{name} returned no frame.")
+
+
+def _check_samples(
+    name: str, raw: RawMedia, blocks: Iterable[Samples], longest_s: float
+) -> Iterator[Samples]:
+    import numpy as np
+
+    total = 0
+    for block in blocks:
+        if block.ndim != 2 or block.shape[0] != raw.channels:
+            raise GeneratorFailed(
+                f"{name} returned samples of shape {block.shape}; expected ({raw.channels}, n)."
+            )
+        if not np.isfinite(block).all():
+            raise GeneratorFailed(f"{name} returned samples that are not finite numbers.")
+        total += block.shape[1]
+        if total > (longest_s + 1) * raw.rate_hz:
+            raise GeneratorFailed(f"{name} returned more than the {longest_s:g} s it declares.")
+        yield block
+    if total == 0 and raw.kind is Kind.AUDIO:
+        raise GeneratorFailed(f"{name} returned no sound.")
+
+
+# ---------------------------------------------------------------- obligations
+
+
+def labelled(raw: RawMedia, decision: Decision) -> tuple[RawMedia, str | None]:
+    """Carry out ``label=visible`` and ``notice=whole-clip``; returns the media and the label's text.
+
+    Pictures get a burnt-in text (at the start, or throughout), sound alone the audible rhythm.
+    """
+    wanted = {str(item) for item in decision.obligations}
+    if not wanted & {"label=visible", "notice=whole-clip"}:
+        return raw, None
+    if raw.frames is None:
+        assert raw.samples is not None  # noqa: S101  checked() refused media with neither
+        return raw.with_samples(media.audible_notice(raw.samples, raw.rate_hz)), "audible notice"
+    duration_s = None if "notice=whole-clip" in wanted else LABEL_DURATION_S
+    frames = media.burn_label(
+        raw.frames, LABEL_TEXT, frame_rate=raw.frame_rate, duration_s=duration_s
+    )
+    return raw.with_frames(frames), LABEL_TEXT
+
+
+# ---------------------------------------------------------------- marks
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A written file whose marks were read back from it."""
+
+    marks: tuple[Mark, ...]
+    features: Features  # of the fingerprint, from the same decoding pass
+    warnings: tuple[str, ...]
+
+
+def encode_marked(
+    raw: RawMedia,
+    destination: Path,
+    payloads: dict[str, int],
+    key: bytes,
+    *,
+    progress: Progress,
+    cancelled: Cancelled,
+) -> Marked:
+    """Encode with the marks inside the loop, then read them back from the written file.
+
+    A mark that does not read back is tried once more at the strongest setting its quality floor
+    allows. Raises MarkNotReadable, or CannotMark, when the first mark of this kind of media fails;
+    a second mark (the sound of a video) that fails is left out and named in ``warnings``.
+    """
+    names = [n for n in MARKS_OF_KIND[raw.kind] if n != "audio" or raw.samples is not None]
+    markers: dict[str, Watermarker] = {n: plugins.load("watermarkers", n) for n in names}
+    warnings: list[str] = []
+    for attempt in (0, 1):
+        marks = _encode(
+            raw, destination, markers, payloads, key, attempt, warnings, progress, cancelled
+        )
+        extractors = {n: markers[n].extractor for n in marks} | {"fingerprint": FINGERPRINT}
+        features = media.analyse(destination, extractors, trusted=True)
+        found = {n: markers[n].detect(features[n], key) for n in marks}
+        lost = [n for n, d in found.items() if not (d.present and d.payload == marks[n].payload)]
+        if not lost:
+            break
+        _log.info("marks not readable at attempt %d: %s", attempt, lost)
+    for name in lost:
+        if name == names[0]:
+            raise MarkNotReadable(
+                f"The {name} mark could not be read back from the encoded file, even at the "
+                "strongest setting. Use a longer or larger clip, or one with more texture."
+            )
+        warnings.append(f"The {name} mark did not survive encoding; the {names[0]} mark did.")
+        del marks[name]
+    return Marked(tuple(marks.values()), features["fingerprint"], tuple(warnings))
+
+
+def _encode(
+    raw: RawMedia,
+    destination: Path,
+    markers: dict[str, Watermarker],
+    payloads: dict[str, int],
+    key: bytes,
+    attempt: int,
+    warnings: list[str],
+    progress: Progress,
+    cancelled: Cancelled,
+) -> dict[str, Mark]:
+    embedders: dict[str, Embedder] = {}
+    first = next(iter(markers))
+    for name, marker in markers.items():
+        try:
+            embedders[name] = marker.embedder(raw, payloads[name], key, attempt=attempt)
+        except CannotMark as error:
+            _refused(name, first, error, warnings)
+    marked = raw
+    if raw.frames is not None and first in embedders and first != "audio":
+        picture = embedders[first]
+        marked = marked.with_frames(map(picture.frame, raw.frames))
+    if raw.samples is not None and "audio" in embedders:
+        marked = marked.with_samples(_marked_samples(embedders["audio"], raw.samples))
+    media.encode(marked, destination, progress=progress, cancelled=cancelled)
+    marks: dict[str, Mark] = {}
+    for name, embedder in embedders.items():
+        try:
+            marks[name] = embedder.mark()
+        except CannotMark as error:
+            _refused(name, first, error, warnings)
+    return marks
+
+
+def _refused(name: str, first: str, error: CannotMark, warnings: list[str]) -> None:
+    if name == first:
+        raise error
+    if (sentence := f"No {name} mark: {error}") not in warnings:
+        warnings.append(sentence)
+
+
+def _marked_samples(embedder: Embedder, blocks: Iterable[Samples]) -> Iterator[Samples]:
+    for block in blocks:
+        yield embedder.samples(block)
+    yield embedder.flush()
+
+
+def payloads_for(kind: Kind, taken: Callable[[str, int], bool]) -> dict[str, int]:
+    """A fresh random payload for each mark that this kind of media may carry.
+
+    ``taken(algorithm, payload)`` says which are in use: 32 bits of audio payload are few enough for
+    collisions to matter (one in two at 65,000 releases), so they are drawn again.
+    """
+    drawn: dict[str, int] = {}
+    for name in MARKS_OF_KIND[kind]:
+        marker: Watermarker = plugins.load("watermarkers", name)
+        payload = secrets.randbits(marker.payload_bits)
+        while taken(marker.algorithm, payload):
+            payload = secrets.randbits(marker.payload_bits)
+        drawn[name] = payload
+    return drawn

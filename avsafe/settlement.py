@@ -1,0 +1,62 @@
+"""How a job ends when it does not end well: the ledger's outcome, the registry, the quota."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from avsafe.errors import AvsafeError, Cancelled, Denied, NeedsReview
+from avsafe.types import Decision, Effect
+from avsafe.workspace import Workspace
+
+
+@contextmanager
+def settled(workspace: Workspace, release_id: str, user: str) -> Iterator[int]:
+    """Reserve one of the user's releases for today and yield how many were used before.
+
+    When the block raises, the registry row is removed, the reservation is given back (a denied
+    request keeps it, so that probing the policy is not free) and the ledger gets the outcome.
+    """
+    reservation = workspace.registry.reserve(user)
+    try:
+        yield reservation.used_before
+    except BaseException as error:
+        kept = isinstance(error, Denied | NeedsReview)
+        workspace.registry.remove_release(release_id)
+        workspace.registry.settle(reservation.id, kept=kept)
+        if workspace.ledger.status(release_id) is not None:  # an intent was written
+            workspace.ledger.outcome(release_id, _status(error), _reason(error))
+        raise
+    workspace.registry.settle(reservation.id, kept=True)
+
+
+def refuse_unless_allowed(decision: Decision) -> None:
+    """Raise Denied or NeedsReview, in the words of the rules that decided."""
+    if decision.effect is Effect.ALLOW:
+        return
+    words = " ".join(decision.reasons)
+    rules = ", ".join(decision.rules)
+    appeal = f" Appeal: {decision.appeal}." if decision.appeal else ""
+    if decision.effect is Effect.REVIEW:
+        raise NeedsReview(f"A reviewer must look first: {words} ({rules}){appeal}", decision)
+    raise Denied(f"Denied: {words} ({rules}){appeal}", decision)
+
+
+def _status(error: BaseException) -> str:
+    match error:
+        case Denied():
+            return "denied"
+        case NeedsReview():
+            return "review"
+        case Cancelled() | KeyboardInterrupt():
+            return "cancelled"
+        case _:
+            return "failed"
+
+
+def _reason(error: BaseException) -> dict[str, object]:
+    """A reason without personal text: rule texts, or the error class and what it stands for."""
+    if isinstance(error, Denied | NeedsReview):
+        return {"rules": list(error.decision.rules), "reasons": list(error.decision.reasons)}
+    meaning = type(error).__doc__ if isinstance(error, AvsafeError) else "an unexpected error"
+    return {"error": type(error).__name__, "reason": meaning}

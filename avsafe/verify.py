@@ -1,0 +1,81 @@
+"""Verification: media goes in, a Verdict with its evidence comes out; never a bluff.
+
+1  pre-scan and probe, before any library sees the file
+2  credential, read in the sandbox
+3  one decode in the sandbox feeds marks, fingerprint and detectors; keys stay outside
+4  marks, correlated with the key; one counts only if the registry knows it and the
+   registered fingerprint agrees with the file in hand
+5  detectors, each calibrated, each free to abstain
+6  one label, from the strongest evidence down (``findings.label_of``)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from avsafe import findings, media, plugins
+from avsafe.errors import UnreadableMedia
+from avsafe.pipeline import FINGERPRINT, MARKS_OF_KIND
+from avsafe.types import Detector, Evidence, Media, Verdict, Watermarker
+from avsafe.workspace import Lookup
+
+
+def verify(
+    path: Path,
+    lookup: Lookup,
+    *,
+    credential_only: bool = False,
+    limits: media.Limits | None = None,
+) -> Verdict:
+    """What can be said of a file. A bad file raises nothing: ``unreadable`` is a verdict too.
+
+    ``credential_only`` stops after step 2. Raises FileNotFoundError when there is no such file.
+
+    >>> import tempfile
+    >>> from avsafe.home import Home
+    >>> empty = Path(tempfile.mkdtemp()) / "empty.mp4"
+    >>> _ = empty.write_bytes(b"")
+    >>> str(verify(empty, Lookup(Home(empty.parent))).label)
+    'unreadable'
+    """
+    limits = limits or media.Limits()
+    sha256 = media.sha256_of(path)
+    try:
+        probed = media.probe(path, limits=limits)  # 1
+    except UnreadableMedia as error:
+        credential = findings.credential(path, lookup, limits)
+        evidence = (credential, findings.failed("domain", error))
+        return Verdict(path, sha256, findings.label_of(evidence), evidence)
+    found = [findings.credential(path, lookup, limits)]  # 2
+    if not credential_only:
+        found.extend(_examine(probed, lookup, limits))
+    return Verdict(path, sha256, findings.label_of(found), tuple(found))
+
+
+def _examine(probed: Media, lookup: Lookup, limits: media.Limits) -> list[Evidence]:
+    names = [n for n in MARKS_OF_KIND[probed.kind] if n != "audio" or probed.audio is not None]
+    markers: dict[str, Watermarker] = {n: plugins.load("watermarkers", n) for n in names}
+    detectors: dict[str, Detector] = {
+        n: detector
+        for n in plugins.catalogue("detectors")
+        if probed.kind in (detector := plugins.load("detectors", n)).kinds
+    }
+    extractors = {f"watermark.{n}": m.extractor for n, m in markers.items()}
+    extractors |= {f"detector.{n}": d.extractor for n, d in detectors.items()}
+    try:
+        features = media.analyse(
+            probed.path, extractors | {"fingerprint": FINGERPRINT}, limits=limits
+        )  # 3
+    except UnreadableMedia as error:
+        return [findings.failed("domain", error)]
+    if (key := lookup.watermark_key) is None:
+        found = [findings.no_key(n) for n in markers]
+    else:
+        detections = {n: m.detect(features[f"watermark.{n}"], key) for n, m in markers.items()}
+        algorithms = {n: m.algorithm for n, m in markers.items()}
+        with lookup.registry() as registry:
+            found = findings.recovery(
+                detections, algorithms, features["fingerprint"], registry
+            )  # 4
+    found.extend(d.judge(features[f"detector.{n}"]) for n, d in detectors.items())  # 5
+    return found
