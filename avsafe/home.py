@@ -82,7 +82,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def secret(folder: Path, name: str, size_bytes: int = 32) -> bytes:
-    """A random key kept in ``folder/name``; made on first use. Two racing processes get the same."""
+    """A random key kept in ``folder/name``, made on first use; racing processes get the same."""
     path = folder / name
     try:
         return path.read_bytes()

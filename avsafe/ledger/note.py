@@ -1,0 +1,123 @@
+"""Checkpoints as C2SP tlog-checkpoint, signed as C2SP signed-note with Ed25519.
+
+    <origin>\\n<size>\\n<root, base64>\\n
+    \\n
+    — <origin> <base64(key id (4 bytes) || signature (64 bytes))>\\n
+
+See https://c2sp.org/tlog-checkpoint and https://c2sp.org/signed-note.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from avsafe.errors import LedgerError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+_ED25519 = b"\x01"  # signature type of signed-note
+_DASH = "\u2014"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A tree head: the log's name, how many entries, and the Merkle root over them."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    def text(self) -> str:
+        return f"{self.origin}\n{self.size}\n{b64encode(self.root).decode()}\n"
+
+
+class Key:
+    """The log's Ed25519 key. Its name is derived from the key, so two logs never share a name.
+
+    >>> key = Key(bytes(32))
+    >>> note = key.sign(3, bytes(32))
+    >>> key.open(note).size
+    3
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        """Raises LedgerError when the seed is not 32 bytes."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        if len(seed) != 32:
+            raise LedgerError(
+                f"The ledger key has {len(seed)} bytes, expected 32. "
+                "Restore ledger.key from a backup."
+            )
+        self._private: Ed25519PrivateKey = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public = self._private.public_key().public_bytes_raw()
+        self.origin = "avsafe-ledger/" + sha256(self.public).hexdigest()[:16]
+        tail = self.origin.encode() + b"\n" + _ED25519 + self.public
+        self.key_id = sha256(tail).digest()[:4]
+
+    @property
+    def verifier(self) -> str:
+        """The public half, as a signed-note verifier key: ``name+key id+base64``."""
+        body = b64encode(_ED25519 + self.public).decode()
+        return f"{self.origin}+{self.key_id.hex()}+{body}"
+
+    def sign(self, size: int, root: bytes) -> str:
+        text = Checkpoint(self.origin, size, root).text()
+        signature = b64encode(self.key_id + self._private.sign(text.encode())).decode()
+        return f"{text}\n{_DASH} {self.origin} {signature}\n"
+
+    def open(self, note: str) -> Checkpoint:
+        """The checkpoint of a note signed by this key. Raises LedgerError for any other."""
+        from cryptography.exceptions import InvalidSignature
+
+        text, _, signatures = note.partition("\n\n")
+        text += "\n"
+        for line in signatures.splitlines():
+            dash, _, rest = line.partition(" ")
+            name, _, encoded = rest.partition(" ")
+            if dash != _DASH or name != self.origin:
+                continue
+            try:
+                raw = b64decode(encoded, validate=True)
+            except (Base64Error, ValueError):
+                raise LedgerError("A checkpoint's signature is not base64.") from None
+            if raw[:4] != self.key_id:
+                continue
+            try:
+                self._private.public_key().verify(raw[4:], text.encode())
+            except InvalidSignature:
+                raise LedgerError(
+                    "A checkpoint's signature is forged or its text changed."
+                ) from None
+            return parse(text)
+        raise LedgerError(f"A checkpoint carries no signature of {self.origin}.")
+
+
+def parse(text: str) -> Checkpoint:
+    """The three lines of a checkpoint's text. Raises LedgerError when it is not one."""
+    lines = text.split("\n")
+    try:
+        origin, size, encoded, end = lines[0], lines[1], lines[2], lines[3]
+        root = b64decode(encoded, validate=True)
+        if not origin or not size.isascii() or not size.isdigit() or end or len(root) != 32:
+            raise ValueError
+    except (IndexError, ValueError):
+        raise LedgerError("A checkpoint is not origin, size and a 32-byte root.") from None
+    return Checkpoint(origin, int(size), root)
+
+
+def read_notes(text: str, key: Key) -> Iterator[Checkpoint]:
+    """The checkpoints of an exported file: signed notes, each followed by an empty line.
+
+    Raises LedgerError at the first that this key did not sign. A last note that a crash cut short
+    is passed over.
+    """
+    blocks = text.split("\n\n")
+    for body, signature in zip(blocks[0::2], blocks[1::2], strict=False):
+        yield key.open(f"{body}\n\n{signature}\n")
