@@ -25,8 +25,8 @@ CRC_BITS = 32
 CRC_FALSE_PASS = 2.0**-CRC_BITS  # chance that a random message passes, for one try
 
 # Words that fit no codeword (no mark, wrong key) still correlate 0.550 +- 0.013 (32 bits) or
-# 0.563 +- 0.010 (64 bits) with the nearest one; 0.5 % and 0.8 % of 20,000 reach this floor. It costs
-# only words at the edge: where half of them decode (a third), 10 % (3 %) of those lie below it.
+# 0.563 +- 0.010 (64 bits) with the nearest one; 0.5 % and 0.8 % of 20,000 reach this floor. It
+# costs only words at the edge: where half of them decode (a third), 10 % (3 %) of those lie below.
 CORRELATION_FLOOR = 0.59
 
 _K = 9  # constraint length: 256 states
