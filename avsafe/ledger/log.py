@@ -331,6 +331,18 @@ class Ledger:
         for (leaf,) in self._db.execute(query + " ORDER BY seq", values):
             yield parse_leaf(leaf)
 
+    def resolve(self, start: str) -> str:
+        """The release id that begins so. Raises LedgerError when none or several do."""
+        rows = self._db.execute(
+            "SELECT DISTINCT release_id FROM entries WHERE release_id >= ? AND release_id < ? LIMIT 2",
+            (start, start + "\U0010ffff"),
+        ).fetchall()
+        if len(rows) == 1 or (start,) in rows:
+            return start if (start,) in rows else str(rows[0][0])
+        raise LedgerError(
+            f"{'Several releases begin' if rows else 'No release begins'} with {start!r}."
+        )
+
     def orphans(self) -> list[str]:
         """Release ids whose intent has no outcome yet, the oldest first."""
         rows = self._db.execute("SELECT release_id FROM open_intents ORDER BY seq")

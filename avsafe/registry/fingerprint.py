@@ -1,0 +1,228 @@
+"""What a clip looks and sounds like, in a few kilobytes, and whether two clips are the same.
+
+Pictures: ``imagehash.phash`` with 256 bits (a DCT perceptual hash) on a fixed time grid.
+Sound: Chromaprint's 32-bit items, eight a second.
+
+Legend: ``t`` sampled frames, ``b`` bytes of a hash (32), ``k`` sound items.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from avsafe.errors import RegistryError
+from avsafe.types import Features, Frame, Media, Samples
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from avsafe.registry.agreement import Agreement
+
+FORMAT = 1
+FRAMES_PER_S = 4
+HASH_SIDE = 16  # 16 x 16 = 256 bits
+THUMB_SIDE = 4 * HASH_SIDE  # what imagehash.phash works on
+NO_CHROMAPRINT = "audio fingerprint not computed: install libchromaprint"
+_MAGIC = b"AVFP"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A clip's fingerprint. Arrays are read-only by convention."""
+
+    times_ms: NDArray[np.int32]  # (t,) of each sampled frame
+    hashes: NDArray[np.uint8]  # (t, 32)
+    quality: NDArray[np.uint8]  # (t,) 0: flat, 255: rich in detail
+    sound: NDArray[np.uint32]  # (k,)
+    sound_missing: str = ""  # why there is no sound part, when the media has sound
+    duration_s: float = 0.0
+    format: int = FORMAT
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.hashes)
+
+    @property
+    def n_sound(self) -> int:
+        return len(self.sound)
+
+    def to_bytes(self) -> bytes:
+        header = json.dumps(
+            {
+                "t": self.n_frames,
+                "k": self.n_sound,
+                "missing": self.sound_missing,
+                "duration_s": self.duration_s,
+            }
+        ).encode()
+        return b"".join(
+            [
+                _MAGIC,
+                struct.pack("<HH", self.format, len(header)),
+                header,
+                self.times_ms.astype("<i4").tobytes(),
+                self.hashes.tobytes(),
+                self.quality.tobytes(),
+                self.sound.astype("<u4").tobytes(),
+            ]
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Fingerprint:
+        """Raises RegistryError when the bytes are no fingerprint, or of a newer format."""
+        if data[:4] != _MAGIC or len(data) < 8:
+            raise RegistryError("These bytes are not a fingerprint of avsafe.")
+        version, size = struct.unpack_from("<HH", data, 4)
+        if version != FORMAT:
+            raise RegistryError(f"Fingerprint format {version}; this avsafe reads {FORMAT}.")
+        try:
+            header = json.loads(data[8 : 8 + size])
+            t, k = int(header["t"]), int(header["k"])
+            sizes = (4 * t, 32 * t, t, 4 * k)
+            if min(t, k) < 0 or len(data) != 8 + size + sum(sizes):
+                raise ValueError("wrong length")
+            parts, start = [], 8 + size
+            for length in sizes:
+                parts.append(data[start : start + length])
+                start += length
+            return cls(
+                times_ms=np.frombuffer(parts[0], "<i4"),
+                hashes=np.frombuffer(parts[1], np.uint8).reshape(t, 32),
+                quality=np.frombuffer(parts[2], np.uint8),
+                sound=np.frombuffer(parts[3], "<u4"),
+                sound_missing=str(header["missing"]),
+                duration_s=float(header["duration_s"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise RegistryError(f"A damaged fingerprint: {error}.") from error
+
+
+class FingerprintExtractor:
+    """A FeatureExtractor: fed by one decoding pass, keeps a few kilobytes a second."""
+
+    def __init__(self) -> None:
+        self._times_ms: list[int] = []
+        self._hashes: list[NDArray[np.uint8]] = []
+        self._quality: list[int] = []
+        self._next_s = 0.0
+        self._last_s = 0.0
+        self._sound: _Sound | None = None
+
+    def start(self, media: Media) -> None:
+        self._duration_s = media.duration_s or 0.0
+
+    def frame(self, frame: Frame, time_s: float) -> None:
+        self._last_s = time_s
+        if time_s < self._next_s - 1e-6:
+            return
+        self._next_s = (np.floor(time_s * FRAMES_PER_S + 1e-6) + 1) / FRAMES_PER_S
+        thumb = thumbnail(frame)
+        self._times_ms.append(round(time_s * 1000))
+        self._hashes.append(picture_hash(thumb))
+        self._quality.append(detail(thumb))
+
+    def samples(self, block: Samples, rate_hz: int) -> None:
+        if self._sound is None:
+            self._sound = _Sound(rate_hz)
+        self._sound.feed(block)
+
+    def finish(self) -> Features:
+        sound, missing = self._sound.finish() if self._sound else (np.zeros(0, np.uint32), "")
+        return {
+            "times_ms": np.array(self._times_ms, np.int32),
+            "hashes": np.array(self._hashes, np.uint8).reshape(-1, 32),
+            "quality": np.array(self._quality, np.uint8),
+            "sound": sound,
+            "sound_missing": np.frombuffer(missing.encode(), np.uint8),
+            "duration_s": np.array(max(self._duration_s, self._last_s)),
+        }
+
+
+def from_features(features: Features) -> Fingerprint:
+    """The fingerprint of what ``FingerprintExtractor`` carried out of the sandbox."""
+    return Fingerprint(
+        times_ms=np.asarray(features["times_ms"], np.int32),
+        hashes=np.asarray(features["hashes"], np.uint8).reshape(-1, 32),
+        quality=np.asarray(features["quality"], np.uint8),
+        sound=np.asarray(features["sound"], np.uint32),
+        sound_missing=bytes(np.asarray(features["sound_missing"], np.uint8)).decode(
+            errors="replace"
+        ),
+        duration_s=float(features["duration_s"]),
+    )
+
+
+def compare(query: Fingerprint, registered: Fingerprint | None) -> Agreement:
+    """Whether ``query`` is ``registered``, or a part of it; see ``agreement``."""
+    from avsafe.registry import agreement
+
+    return agreement.compare(query, registered)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def thumbnail(frame: Frame) -> NDArray[np.uint8]:
+    """Luma, 64 x 64, area-averaged; the aspect ratio is given up, as the hash wants it."""
+    import cv2
+
+    h, w = frame.shape[:2]
+    step = max(1, min(h, w) // (4 * THUMB_SIDE))  # skipped pixels cost nothing, averages the rest
+    small = cv2.resize(
+        np.ascontiguousarray(frame[::step, ::step]),
+        (THUMB_SIDE, THUMB_SIDE),
+        interpolation=cv2.INTER_AREA,
+    )
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def picture_hash(thumb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """256 bits as 32 bytes: imagehash.phash of a (64, 64) luma picture."""
+    import imagehash
+    from PIL import Image
+
+    bits = imagehash.phash(Image.fromarray(thumb), hash_size=HASH_SIDE).hash
+    return np.packbits(bits.ravel())
+
+
+def detail(thumb: NDArray[np.uint8]) -> int:
+    """How much there is to see, 0 to 255: the mean absolute gradient in grey levels, times 16."""
+    grey = thumb.astype(np.int16)
+    steps = np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()
+    return int(min(255, round(16 * steps)))
+
+
+# ---------------------------------------------------------------- sound
+
+
+class _Sound:
+    """Chromaprint, fed block by block; without the library it only remembers why."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._missing = ""
+        try:
+            import chromaprint
+        except ImportError:
+            self._missing = NO_CHROMAPRINT
+            return
+        self._library = chromaprint
+        self._printer = chromaprint.Fingerprinter()
+        self._printer.start(rate_hz, 1)
+
+    def feed(self, block: Samples) -> None:
+        if not self._missing:
+            mono = np.clip(block.mean(axis=0), -1.0, 1.0)
+            self._printer.feed((mono * 32767).astype("<i2").tobytes())
+
+    def finish(self) -> tuple[NDArray[np.uint32], str]:
+        if self._missing:
+            return np.zeros(0, np.uint32), self._missing
+        items, _ = self._library.decode_fingerprint(self._printer.finish())
+        if not items:
+            return np.zeros(0, np.uint32), "audio fingerprint not computed: too short"
+        return np.array(items, np.uint32), ""

@@ -1,0 +1,1 @@
+"""Alembic migrations, run by ``avsafe.registry.migrate``; one module per version, never edited."""

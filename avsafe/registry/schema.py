@@ -1,0 +1,125 @@
+"""The tables, in types that SQLite and PostgreSQL both keep. Migrations must end in this shape: a
+test compares the two."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+HEAD = "0001"  # the newest migration
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware datetime, stored in UTC (SQLite keeps no zone)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("A time without a zone does not say when.")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if isinstance(value, datetime):
+            return value if value.tzinfo else value.replace(tzinfo=UTC)
+        return None
+
+
+# Constraints get the same names everywhere, so that a later migration can drop them.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+Json = JSON().with_variant(JSONB(), "postgresql")
+Id = String(64)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("created_at", UtcTime(), nullable=False),
+    Column("user", Text),
+    Column("task", String(64), nullable=False),
+    Column("generator", Text, nullable=False),
+    Column("generator_version", Text, nullable=False),
+    Column("registered_generator", Boolean, nullable=False),
+    Column("sha256", String(64), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("decision", Json, nullable=False),
+    Column("manifest_id", Text, nullable=False),
+    Column("salt", LargeBinary),
+    Column("prompt_hash", String(64)),
+    Column("purpose", Text),
+    Column("cost", Json, nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("forgotten_at", UtcTime()),
+    Index("ix_releases_created", "created_at", "id"),
+)
+
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("id", Text, primary_key=True),  # the C2PA manifest label (urn:c2pa:...)
+    Column("release_id", Id, ForeignKey("releases.id", ondelete="CASCADE"), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("ix_manifests_release", "release_id"),
+)
+
+soft_bindings = Table(
+    "soft_bindings",
+    metadata,
+    Column("release_id", Id, ForeignKey("releases.id", ondelete="CASCADE"), primary_key=True),
+    Column("algorithm", String(128), primary_key=True),
+    Column("payload", LargeBinary(8), nullable=False),  # unsigned 64 bit, big-endian
+    Column("payload_bits", Integer, nullable=False),
+    Column("modality", String(16), nullable=False),
+    Column("quality", Json, nullable=False),  # psnr_db, snr_db
+    # Two releases under one number could not be told apart.
+    UniqueConstraint("algorithm", "payload", name="uq_soft_bindings_payload"),
+)
+
+fingerprints = Table(
+    "fingerprints",
+    metadata,
+    Column("release_id", Id, ForeignKey("releases.id", ondelete="CASCADE"), primary_key=True),
+    Column("format", Integer, nullable=False),
+    Column("has_picture", Boolean, nullable=False),
+    Column("has_sound", Boolean, nullable=False),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user", Text, nullable=False),
+    Column("created_at", UtcTime(), nullable=False),
+    Column("state", String(16), nullable=False),  # held | kept
+    Index("ix_reservations_user", "user", "created_at"),
+)

@@ -1,0 +1,489 @@
+"""The registry: one database that answers "which release is this?".
+
+SQLite by default (WAL, synchronous=FULL, foreign keys on), PostgreSQL by URL. Every write is one
+transaction; on SQLite writers also queue at a file lock, because SQLite 3.7.0 to 3.51.2 can lose a
+reset write-ahead log when two connections write in the same instant.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+
+from avsafe.errors import RegistryError
+from avsafe.home import locked
+from avsafe.registry import migrate
+from avsafe.registry.fingerprint import Fingerprint, compare
+from avsafe.registry.records import Match, ReleaseRecord, Reservation
+from avsafe.registry.schema import (
+    HEAD,
+    fingerprints,
+    manifests,
+    releases,
+    reservations,
+    soft_bindings,
+)
+from avsafe.types import Kind, Mark
+
+_BUSY_S = 60.0
+_KEEP_RESERVATIONS = timedelta(days=31)  # the longest window a quota may use
+
+
+class Registry:
+    """Open with ``Registry.open``; a context manager.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder, Registry.open(Path(folder, "registry.db")) as registry:
+    ...     registry.by_watermark("org.example.mark", 2**64 - 1) is None
+    True
+    """
+
+    def __init__(self, engine: Engine, path: Path | None) -> None:
+        self._engine = engine
+        self._path = path
+
+    @classmethod
+    def open(cls, location: Path | str) -> Registry:
+        """Open a registry, or make one; brings an older one to the newest schema.
+
+        ``location`` is a file, or a database URL such as ``postgresql+psycopg://host/avsafe``.
+        Raises RegistryError when it is not a registry, or was written by a newer avsafe.
+        """
+        path = None if "://" in str(location) else Path(location)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        engine = create_engine(f"sqlite:///{path}" if path else str(location))
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _on_connect)
+            event.listen(engine, "begin", _on_begin)
+        registry = cls(engine, path)
+        try:
+            with registry._reading() as connection:
+                found = migrate.version(connection)
+            if found != HEAD:
+                with registry._writing() as connection:
+                    migrate.upgrade(connection)
+                if path is not None:
+                    path.chmod(0o600)
+        except BaseException:
+            engine.dispose()
+            raise
+        return registry
+
+    def close(self) -> None:
+        if self._path is None:
+            self._engine.dispose()
+            return
+        with _queue(self._path):  # the last connection to close writes the log back
+            self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------ releases
+
+    def add_release(self, record: ReleaseRecord) -> None:
+        """Store a release with its manifest, marks and fingerprint, all or nothing.
+
+        Raises RegistryError when the release, its manifest or one of its numbers is known.
+        """
+        with self._writing() as connection:
+            self._refuse_known(connection, record)
+            connection.execute(
+                insert(releases).values(
+                    id=record.release_id,
+                    created_at=record.created_at,
+                    user=record.user,
+                    task=record.task,
+                    generator=record.generator,
+                    generator_version=record.generator_version,
+                    registered_generator=record.registered_generator,
+                    sha256=record.sha256,
+                    kind=str(record.kind),
+                    decision=dict(record.decision),
+                    manifest_id=record.manifest_id,
+                    salt=record.salt,
+                    prompt_hash=record.prompt_hash,
+                    purpose=record.purpose,
+                    cost=dict(record.cost),
+                    state=record.state,
+                    forgotten_at=record.forgotten_at,
+                )
+            )
+            connection.execute(
+                insert(manifests).values(
+                    id=record.manifest_id, release_id=record.release_id, data=record.manifest
+                )
+            )
+            for mark in record.marks:
+                connection.execute(
+                    insert(soft_bindings).values(
+                        release_id=record.release_id,
+                        algorithm=mark.algorithm,
+                        payload=_payload(mark.payload),
+                        payload_bits=mark.payload_bits,
+                        modality=str(mark.modality),
+                        quality={"psnr_db": mark.psnr_db, "snr_db": mark.snr_db},
+                    )
+                )
+            if record.fingerprint is not None:
+                connection.execute(
+                    insert(fingerprints).values(
+                        release_id=record.release_id,
+                        format=record.fingerprint.format,
+                        has_picture=record.fingerprint.n_frames > 0,
+                        has_sound=record.fingerprint.n_sound > 0,
+                        duration_ms=round(record.fingerprint.duration_s * 1000),
+                        data=record.fingerprint.to_bytes(),
+                    )
+                )
+
+    def remove_release(self, release_id: str) -> bool:
+        """Take a release out with all that belongs to it; False when it was not there.
+
+        For a job that failed after its row was written. To erase a person use ``forget``.
+        """
+        with self._writing() as connection:
+            return connection.execute(delete(releases).where(_is(release_id))).rowcount > 0
+
+    def set_state(self, release_id: str, state: str) -> None:
+        """Raises RegistryError for an unknown release."""
+        with self._writing() as connection:
+            changed = connection.execute(
+                update(releases).where(_is(release_id)).values(state=state)
+            )
+            if not changed.rowcount:
+                raise _unknown(release_id)
+
+    def forget(self, release_id: str) -> None:
+        """Erase what points to a person: user, purpose, prompt hash, risk scores, and the salt.
+
+        Without the salt the hashes in the ledger mean nothing, and its chain stays whole. Marks,
+        manifest and fingerprint stay, so that the media is still recognised. Raises RegistryError
+        for an unknown release.
+        """
+        with self._writing() as connection:
+            row = connection.execute(select(releases.c.decision).where(_is(release_id))).first()
+            if row is None:
+                raise _unknown(release_id)
+            kept = {k: v for k, v in row.decision.items() if k in ("effect", "rules")}
+            connection.execute(
+                update(releases)
+                .where(_is(release_id))
+                .values(
+                    user=None,
+                    salt=None,
+                    prompt_hash=None,
+                    purpose=None,
+                    decision=kept,
+                    forgotten_at=datetime.now(UTC),
+                )
+            )
+        if self._path is not None:  # the write-ahead log still holds the old page
+            with _queue(self._path), self._engine.connect() as connection:
+                outside = connection.execution_options(isolation_level="AUTOCOMMIT")
+                outside.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def get(self, release_id: str) -> ReleaseRecord | None:
+        return self._one(releases.c.id == release_id)
+
+    def resolve(self, start: str) -> ReleaseRecord:
+        """The release whose id begins so. Raises RegistryError when none or several do."""
+        if exact := self.get(start):
+            return exact
+        query = (
+            select(releases.c.id)
+            .where(releases.c.id >= start, releases.c.id < start + "\U0010ffff")
+            .limit(2)
+        )
+        with self._reading() as connection:
+            found = connection.execute(query).scalars().all()
+        record = self.get(found[0]) if len(found) == 1 else None
+        if record is None:
+            many = "Several releases begin" if found else "No release begins"
+            raise RegistryError(f"{many} with {start!r}.")
+        return record
+
+    def by_sha256(self, sha256: str) -> ReleaseRecord | None:
+        """The release whose file has this hash (the newest, should there be several)."""
+        return self._one(releases.c.sha256 == sha256.lower())
+
+    def by_manifest(self, manifest_id: str) -> ReleaseRecord | None:
+        return self._one(releases.c.manifest_id == manifest_id)
+
+    def by_watermark(self, algorithm: str, payload: int) -> ReleaseRecord | None:
+        """The release that carries this number under this algorithm.
+
+        Raises RegistryError for a payload outside unsigned 64 bits.
+        """
+        binding = select(soft_bindings.c.release_id).where(
+            soft_bindings.c.algorithm == algorithm, soft_bindings.c.payload == _payload(payload)
+        )
+        return self._one(releases.c.id.in_(binding))
+
+    def payload_taken(self, algorithm: str, payload: int) -> bool:
+        with self._reading() as connection:
+            return _taken(connection, algorithm, payload) is not None
+
+    def by_fingerprint(self, query: Fingerprint) -> Match | None:
+        """The registered release that agrees best with a fingerprint; None when none agrees."""
+        return next(iter(self.nearest(query, limit=1)), None)
+
+    def nearest(self, query: Fingerprint, *, limit: int = 5) -> tuple[Match, ...]:
+        """The releases that agree with a fingerprint, the most similar first.
+
+        Compares with every registered one: time grows linearly with their number.
+        """
+        found = []
+        with self._reading() as connection:
+            rows = connection.execute(select(fingerprints.c.release_id, fingerprints.c.data))
+            for release_id, data in rows:
+                agreement = compare(query, Fingerprint.from_bytes(data))
+                if agreement.agrees:
+                    found.append(
+                        Match(
+                            release_id,
+                            agreement.similarity,
+                            agreement.n_compared,
+                            agreement.reason,
+                        )
+                    )
+        found.sort(key=lambda match: (-match.similarity, match.release_id))
+        return tuple(found[:limit])
+
+    def list(self, *, limit: int = 50, offset: int = 0) -> tuple[ReleaseRecord, ...]:
+        """Releases, the newest first."""
+        order = (
+            select(releases)
+            .order_by(releases.c.created_at.desc(), releases.c.id)
+            .limit(limit)
+            .offset(offset)
+        )
+        with self._reading() as connection:
+            return tuple(_record(connection, row) for row in connection.execute(order).all())
+
+    def count(self) -> int:
+        """How many releases there are."""
+        with self._reading() as connection:
+            return connection.execute(select(func.count()).select_from(releases)).scalar_one()
+
+    # ------------------------------------------------------------ quota
+
+    def reserve(self, user: str, window_s: float = 86400) -> Reservation:
+        """Count one job of a user before it runs, in one transaction: no two jobs share a place.
+
+        A job whose process died keeps its place until the window has passed.
+        """
+        now = datetime.now(UTC)
+        with self._writing() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(
+                    text("SELECT pg_advisory_xact_lock(hashtextextended(:user, 0))"), {"user": user}
+                )
+            connection.execute(
+                delete(reservations).where(reservations.c.created_at < now - _KEEP_RESERVATIONS)
+            )
+            used = connection.execute(
+                select(func.count()).where(
+                    reservations.c.user == user,
+                    reservations.c.created_at > now - timedelta(seconds=window_s),
+                )
+            ).scalar_one()
+            reservation = Reservation(secrets.token_hex(16), used)
+            connection.execute(
+                insert(reservations).values(
+                    id=reservation.id, user=user, created_at=now, state="held"
+                )
+            )
+        return reservation
+
+    def settle(self, reservation_id: str, kept: bool) -> None:
+        """End a reservation: kept, or given back as if the job had never been.
+
+        Raises RegistryError when it is unknown or was settled before.
+        """
+        held = (reservations.c.id == reservation_id) & (reservations.c.state == "held")
+        change = update(reservations).values(state="kept") if kept else delete(reservations)
+        with self._writing() as connection:
+            if not connection.execute(change.where(held)).rowcount:
+                raise RegistryError(
+                    f"No open reservation {reservation_id}: it is unknown or was settled before."
+                )
+
+    # ------------------------------------------------------------ inside
+
+    def _one(self, condition: Any) -> ReleaseRecord | None:
+        query = select(releases).where(condition).order_by(releases.c.created_at.desc()).limit(1)
+        with self._reading() as connection:
+            row = connection.execute(query).first()
+            return _record(connection, row) if row else None
+
+    def _refuse_known(self, connection: Connection, record: ReleaseRecord) -> None:
+        if connection.execute(select(releases.c.id).where(_is(record.release_id))).first():
+            raise RegistryError(f"Release {record.release_id} is registered already.")
+        known = select(manifests.c.release_id).where(manifests.c.id == record.manifest_id)
+        if row := connection.execute(known).first():
+            raise RegistryError(
+                f"Manifest {record.manifest_id} belongs to release {row.release_id} already."
+            )
+        for mark in record.marks:
+            other = _taken(connection, mark.algorithm, mark.payload)
+            if other is not None:
+                raise RegistryError(
+                    f"Number {mark.payload:x} of {mark.algorithm} belongs to release {other}: "
+                    "draw another payload and mark again."
+                )
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with _typed(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        engine = self._engine.execution_options(avsafe_write=True)
+        if self._path is None:
+            with _typed(), engine.begin() as connection:
+                yield connection
+            return
+        with _queue(self._path), _typed(), engine.begin() as connection:
+            yield connection
+
+
+def _record(connection: Connection, row: Row[Any]) -> ReleaseRecord:
+    of_release = row.id
+    manifest = connection.execute(
+        select(manifests.c.data).where(manifests.c.id == row.manifest_id)
+    ).scalar_one()
+    marks = connection.execute(
+        select(soft_bindings)
+        .where(soft_bindings.c.release_id == of_release)
+        .order_by(soft_bindings.c.modality.desc())
+    )
+    data = connection.execute(
+        select(fingerprints.c.data).where(fingerprints.c.release_id == of_release)
+    ).scalar()
+    return ReleaseRecord(
+        release_id=row.id,
+        created_at=row.created_at,
+        user=row.user,
+        task=row.task,
+        generator=row.generator,
+        generator_version=row.generator_version,
+        registered_generator=row.registered_generator,
+        sha256=row.sha256,
+        kind=Kind(row.kind),
+        decision=row.decision,
+        manifest_id=row.manifest_id,
+        manifest=manifest,
+        marks=tuple(_mark(mark._mapping) for mark in marks),
+        fingerprint=Fingerprint.from_bytes(data) if data is not None else None,
+        salt=row.salt,
+        prompt_hash=row.prompt_hash,
+        purpose=row.purpose,
+        cost=row.cost,
+        state=row.state,
+        forgotten_at=row.forgotten_at,
+    )
+
+
+def _mark(row: Mapping[Any, Any]) -> Mark:
+    return Mark(
+        modality=Kind(row["modality"]),
+        algorithm=row["algorithm"],
+        payload=int.from_bytes(row["payload"], "big"),
+        payload_bits=row["payload_bits"],
+        psnr_db=row["quality"]["psnr_db"],
+        snr_db=row["quality"]["snr_db"],
+    )
+
+
+def _payload(number: int) -> bytes:
+    try:
+        return number.to_bytes(8, "big")
+    except OverflowError:
+        raise RegistryError(
+            f"A watermark number is an unsigned 64-bit integer, not {number}."
+        ) from None
+
+
+def _taken(connection: Connection, algorithm: str, payload: int) -> str | None:
+    return connection.execute(
+        select(soft_bindings.c.release_id).where(
+            soft_bindings.c.algorithm == algorithm, soft_bindings.c.payload == _payload(payload)
+        )
+    ).scalar()
+
+
+def _is(release_id: str) -> Any:
+    return releases.c.id == release_id
+
+
+def _unknown(release_id: str) -> RegistryError:
+    return RegistryError(f"The registry holds no release {release_id}.")
+
+
+@contextmanager
+def _typed() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise RegistryError(
+            f"The registry refuses a duplicate or a stray row: {error.orig}."
+        ) from error
+    except (OperationalError, DatabaseError) as error:
+        raise RegistryError(f"The registry cannot be used: {error.orig}.") from error
+
+
+@contextmanager
+def _queue(path: Path) -> Iterator[None]:
+    try:
+        with locked(path.with_name(path.name + ".lock"), timeout_s=_BUSY_S):
+            yield
+    except TimeoutError as error:
+        raise RegistryError(f"The registry is busy. {error}") from error
+
+
+def _on_connect(driver: Any, _record: Any) -> None:
+    driver.isolation_level = None  # transactions are begun below, not by the driver
+    for pragma in (
+        f"busy_timeout = {int(_BUSY_S * 1000)}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "secure_delete = ON",  # erased personal fields are overwritten
+    ):
+        driver.execute(f"PRAGMA {pragma}")
+
+
+def _on_begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("avsafe_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
