@@ -1,0 +1,92 @@
+"""Between YCbCr as files hold it and RGB as avsafe computes: matrix and range always explicit.
+
+Legend: a frame is ``(h, w, 3)`` uint8 RGB, full range.
+Source of the matrices: ITU-T H.273 tables 2-4 (the numbers that FFmpeg's enums carry).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+if TYPE_CHECKING:
+    from avsafe.types import Frame
+
+HD_HEIGHT = 720  # an untagged file is BT.709 from here up, BT.601 below, as players assume
+_MATRICES = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,  # SMPTE 170M: the same matrix as BT.601
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+# Bit-exact so that two machines, with and without SIMD, give the same bytes.
+_QUALITY = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.BITEXACT
+)
+
+
+def matrix_of(frame: VideoFrame) -> Colorspace:
+    """The YCbCr matrix of a decoded frame; BT.709 or BT.601 by height when it has no tag."""
+    tagged = _MATRICES.get(int(frame.colorspace))
+    if tagged is not None:
+        return tagged
+    short_side_hd = min(frame.width, frame.height) >= HD_HEIGHT
+    return Colorspace.ITU709 if short_side_hd else Colorspace.ITU601
+
+
+def range_of(frame: VideoFrame) -> ColorRange:
+    """Full for the yuvj formats and for what is tagged full; limited otherwise."""
+    if frame.format.name.startswith("yuvj") or int(frame.color_range) == ColorRange.JPEG:
+        return ColorRange.JPEG
+    return ColorRange.MPEG
+
+
+def to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Frame:
+    """A decoded frame as RGB, upright."""
+    if frame.format.is_rgb or frame.format.name in ("pal8", "gray"):
+        rgb = reformatter.reformat(frame, format="rgb24", threads=1)
+    else:
+        rgb = reformatter.reformat(
+            frame,
+            format="rgb24",
+            src_colorspace=matrix_of(frame),
+            src_color_range=range_of(frame),
+            dst_color_range=ColorRange.JPEG,
+            interpolation=_QUALITY,
+            threads=1,
+        )
+    return turned(rgb.to_ndarray(), quarter_turns(frame))
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """Counter-clockwise quarter turns that make the frame upright, from its display matrix."""
+    return round(frame.rotation / 90) % 4
+
+
+def turned(frame: Frame, turns: int) -> Frame:
+    return np.ascontiguousarray(np.rot90(frame, turns)) if turns else frame
+
+
+def from_rgb(frame: Frame, pixel_format: str, reformatter: VideoReformatter) -> VideoFrame:
+    """An RGB frame for an encoder: BT.709, limited range, tagged so."""
+    source = VideoFrame.from_ndarray(frame, format="rgb24")
+    if pixel_format in ("rgb24", "gbrp"):
+        return reformatter.reformat(source, format=pixel_format, threads=1)
+    return reformatter.reformat(
+        source,
+        format=pixel_format,
+        dst_colorspace=Colorspace.ITU709,
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=_QUALITY,
+        threads=1,
+    )

@@ -1,0 +1,48 @@
+"""What one reading of one file may cost. Every reader of a file that we did not write takes these."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from avsafe.errors import UsageError
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds for one file: what the pre-scan allows, and what the reading process may use.
+
+    Raise one by name: ``replace(Limits(), cpu_s=600)``. A file over a limit of the first group raises
+    ``MediaTooLarge``; a process over one of the second raises ``LimitExceeded``.
+    """
+
+    # of the file, checked before and while decoding
+    max_file_bytes: int = 16 * GIB
+    max_pixels: int = 8192 * 4320  # one 8K frame (DCI), 106 MB as RGB
+    max_duration_s: float = 3600.0
+    max_frame_rate: float = 240.0
+    max_boxes: int = 10_000  # top-level; 100,000 hang naive readers for 150 s (quadratic)
+    max_nested_boxes: int = 50_000  # a fragmented hour holds about 20,000
+    max_depth: int = 32  # boxes within boxes; a C2PA manifest needs about 10
+    max_streams: int = 16
+    max_channels: int = 64
+    max_rate_hz: int = 384_000
+    # of the process that reads it
+    cpu_s: int = 120
+    wall_s: float = 300.0  # time that the caller waits; a slow consumer does not count
+    memory_bytes: int = 4 * GIB  # address space, not resident memory
+    output_bytes: int = 512 << 20  # of one JSON result or one set of features
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if not getattr(self, item.name) > 0:
+                raise UsageError(f"Limits.{item.name} must be greater than zero.")
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Limits:
+        return cls(**value)
