@@ -44,6 +44,9 @@ def check(db: sqlite3.Connection, key: Key, exported: str) -> Verification:
             problems.append(
                 Problem(frontier.size, f"entry {frontier.size} is missing (next is {seq})")
             )
+        if not isinstance(leaf, bytes):  # SQLite lets any column hold any type
+            problems.append(Problem(seq, f"entry {seq} is not bytes"))
+            leaf = str(leaf).encode()
         value = merkle.leaf_hash(leaf)
         entry = _parse(seq, leaf, problems)
         if value != stored:
@@ -128,7 +131,7 @@ def _stored(
     }[table]
     for note, size in db.execute(query).fetchall():
         try:
-            checkpoint = key.open(note)
+            checkpoint = key.open(str(note))
         except LedgerError as error:
             problems.append(Problem(None, f"{table}: {error}"))
             continue
@@ -147,7 +150,7 @@ def _exported(text: str, key: Key, problems: list[Problem]) -> Iterator[Checkpoi
 def _parse(seq: int, leaf: bytes, problems: list[Problem]) -> Entry | None:
     try:
         return parse_leaf(leaf)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         problems.append(Problem(seq, f"entry {seq} is not a ledger entry: {error}"))
         return None
 

@@ -79,6 +79,8 @@ class Verification:
 def parse_leaf(leaf: bytes) -> Entry:
     """The entry of a leaf. Raises ValueError, KeyError or TypeError when it is not one."""
     value = json.loads(leaf)
+    if not isinstance(value["body"], dict):
+        raise TypeError("the body is not an object")
     return Entry(
         seq=value["seq"],
         time=datetime.fromisoformat(value["time"]),

@@ -27,8 +27,8 @@ from avsafe.errors import LedgerError
 from avsafe.home import locked, secret, write_private
 from avsafe.ledger import merkle
 from avsafe.ledger.check import check
-from avsafe.ledger.entries import Consistency, Entry, Inclusion, Verification, parse_leaf
-from avsafe.ledger.note import Key, read_notes
+from avsafe.ledger.entries import Consistency, Entry, Inclusion, Problem, Verification, parse_leaf
+from avsafe.ledger.note import Key, read_notes, whole_notes
 
 KEY_FILE = "ledger.key"
 VERIFIER_FILE = "ledger.pub"
@@ -269,11 +269,11 @@ class Ledger:
             row = self._db.execute(
                 "SELECT hash FROM nodes WHERE level = ? AND position = ?", (level, position)
             ).fetchone()
-        if row is None:
+        if row is None or not isinstance(row[0], bytes):
             raise LedgerError(
                 f"The ledger lacks node {position} of level {level}. Run: avsafe ledger verify"
             )
-        return bytes(row[0])
+        return row[0]
 
     def _frontier(self) -> tuple[merkle.Frontier, bytes]:
         """The tree's peaks and the last leaf hash, checked against the signed head.
@@ -305,7 +305,10 @@ class Ledger:
         """Append to the exported file the checkpoints that it lacks, and flush it to disk."""
         with _writing(self.path):
             written = self.exported.read_text("utf-8") if self.exported.exists() else ""
-            known = max((note.size for note in read_notes(written, self._key)), default=-1)
+            whole = whole_notes(written)
+            if whole != written:
+                os.truncate(self.exported, len(whole.encode()))
+            known = max((note.size for note in read_notes(whole, self._key)), default=-1)
             rows = self._db.execute(
                 "SELECT note FROM checkpoints WHERE size > ? ORDER BY size", (known,)
             ).fetchall()
@@ -329,12 +332,18 @@ class Ledger:
         if release_id is not None:
             query, values = query + " AND release_id = ?", (start, release_id)
         for (leaf,) in self._db.execute(query + " ORDER BY seq", values):
-            yield parse_leaf(leaf)
+            try:
+                yield parse_leaf(leaf)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise LedgerError(
+                    f"The ledger holds a row that is no entry ({error}). Run: avsafe ledger verify"
+                ) from error
 
     def resolve(self, start: str) -> str:
         """The release id that begins so. Raises LedgerError when none or several do."""
         rows = self._db.execute(
-            "SELECT DISTINCT release_id FROM entries WHERE release_id >= ? AND release_id < ? LIMIT 2",
+            "SELECT DISTINCT release_id FROM entries "
+            "WHERE release_id >= ? AND release_id < ? LIMIT 2",
             (start, start + "\U0010ffff"),
         ).fetchall()
         if len(rows) == 1 or (start,) in rows:
@@ -412,12 +421,17 @@ class Ledger:
         Never raises for a broken log: what is wrong stands in ``problems``.
         """
         source = checkpoints or self.exported
-        text = source.read_text("utf-8") if checkpoints or source.exists() else ""
-        self._db.execute("BEGIN")  # one snapshot, whatever is appended meanwhile
+        known = checkpoints is not None or source.exists()
+        text = source.read_text("utf-8", errors="replace") if known else ""
         try:
-            return check(self._db, self._key, text)
-        finally:
-            self._db.execute("ROLLBACK")
+            self._db.execute("BEGIN")  # one snapshot, whatever is appended meanwhile
+            try:
+                return check(self._db, self._key, text)
+            finally:
+                self._db.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            problem = Problem(None, f"the file is damaged: {error}")
+            return Verification(0, merkle.EMPTY_ROOT, 0, (problem,))
 
     def _leaf(self, seq: int) -> str:
         row = self._db.execute("SELECT leaf FROM entries WHERE seq = ?", (seq,)).fetchone()

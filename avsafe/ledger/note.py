@@ -46,8 +46,8 @@ class Key:
     3
     """
 
-    def __init__(self, seed: bytes) -> None:
-        """Raises LedgerError when the seed is not 32 bytes."""
+    def __init__(self, seed: bytes, name: str | None = None) -> None:
+        """``name`` None: from the key. Raises LedgerError when the seed is not 32 bytes."""
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         if len(seed) != 32:
@@ -57,7 +57,7 @@ class Key:
             )
         self._private: Ed25519PrivateKey = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = self._private.public_key().public_bytes_raw()
-        self.origin = "avsafe-ledger/" + sha256(self.public).hexdigest()[:16]
+        self.origin = name or "avsafe-ledger/" + sha256(self.public).hexdigest()[:16]
         tail = self.origin.encode() + b"\n" + _ED25519 + self.public
         self.key_id = sha256(tail).digest()[:4]
 
@@ -68,7 +68,11 @@ class Key:
         return f"{self.origin}+{self.key_id.hex()}+{body}"
 
     def sign(self, size: int, root: bytes) -> str:
-        text = Checkpoint(self.origin, size, root).text()
+        """A signed checkpoint."""
+        return self.seal(Checkpoint(self.origin, size, root).text())
+
+    def seal(self, text: str) -> str:
+        """A signed note over any text that ends in a newline."""
         signature = b64encode(self.key_id + self._private.sign(text.encode())).decode()
         return f"{text}\n{_DASH} {self.origin} {signature}\n"
 
@@ -76,7 +80,7 @@ class Key:
         """The checkpoint of a note signed by this key. Raises LedgerError for any other."""
         from cryptography.exceptions import InvalidSignature
 
-        text, _, signatures = note.partition("\n\n")
+        text, _, signatures = note.rpartition("\n\n")  # the signatures hold no empty line
         text += "\n"
         for line in signatures.splitlines():
             dash, _, rest = line.partition(" ")
@@ -112,12 +116,22 @@ def parse(text: str) -> Checkpoint:
     return Checkpoint(origin, int(size), root)
 
 
+def whole_notes(text: str) -> str:
+    """An exported file without the last note, should a crash have cut it short.
+
+    >>> whole_notes("a\\n\\nsigned\\n\\nb\\n\\nsig")
+    'a\\n\\nsigned\\n\\n'
+    """
+    blocks = text.split("\n\n")[:-1]
+    return "".join(block + "\n\n" for block in blocks[: len(blocks) // 2 * 2])
+
+
 def read_notes(text: str, key: Key) -> Iterator[Checkpoint]:
     """The checkpoints of an exported file: signed notes, each followed by an empty line.
 
     Raises LedgerError at the first that this key did not sign. A last note that a crash cut short
     is passed over.
     """
-    blocks = text.split("\n\n")
+    blocks = whole_notes(text).split("\n\n")[:-1]
     for body, signature in zip(blocks[0::2], blocks[1::2], strict=False):
         yield key.open(f"{body}\n\n{signature}\n")
