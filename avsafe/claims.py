@@ -10,20 +10,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from avsafe.media import MIME_BY_SUFFIX
 from avsafe.types import (
     Decision,
+    Features,
     GenerationRequest,
     GeneratorInfo,
     Ingredient,
     Manifest,
     Mark,
-    RawMedia,
+    Release,
     SoftBinding,
     Task,
 )
+
+if TYPE_CHECKING:
+    from avsafe.registry import ReleaseRecord
 
 IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 # Tasks whose output is a changed version of an input, rather than a new work made from it.
@@ -43,26 +49,25 @@ def prompt_hash(prompt: str, salt: bytes) -> str | None:
 def manifest(
     request: GenerationRequest,
     info: GeneratorInfo | None,
-    raw: RawMedia,
-    *,
     release_id: str,
-    title: str,
-    mime: str,
+    final: Path,
     salt: bytes,
     marks: tuple[Mark, ...],
     visible_label: str | None,
-    source_has_credential: bool,
 ) -> Manifest:
     """The C2PA claim of a release as plain data.
 
     A file made elsewhere that carries a credential becomes the parent of what we release, so that
     its history is kept; without one there is no history to keep, and it is declared as created.
     """
-    edited = request.task in EDITS or (request.task is Task.RELEASE and source_has_credential)
+    from avsafe.provenance.read import has_credential
+
+    continued = request.task is Task.RELEASE and has_credential(request.inputs[0].media.path)
+    edited = request.task in EDITS or continued
     source_type = info.digital_source_type if info else IPTC + "trainedAlgorithmicMedia"
     if request.task in EDITS:
         source_type = IPTC + "compositeWithTrainedAlgorithmicMedia"
-    keep_inputs = request.task is not Task.RELEASE or source_has_credential
+    keep_inputs = request.task is not Task.RELEASE or continued
     ingredients = tuple(
         Ingredient(
             path=item.media.path,
@@ -74,8 +79,8 @@ def manifest(
         for number, item in enumerate(request.inputs if keep_inputs else (), 1)
     )
     return Manifest(
-        title=title,
-        mime=mime,
+        title=f"{request.task} {release_id[:8]}",  # never the file's name, for the same reason
+        mime=MIME_BY_SUFFIX[final.suffix.lower()],
         action="c2pa.edited" if edited else "c2pa.created",
         digital_source_type=source_type,
         generator=request.generator,
@@ -114,6 +119,53 @@ def intent(
             "policy_sha256": decision.policy_sha256,
         },
     }
+
+
+def outcome(released: Release) -> dict[str, Any]:
+    """The ledger's body for a release that is about to get its name."""
+    return {
+        "sha256": released.sha256,
+        "manifest_id": released.manifest_id,
+        "marks": [
+            {"algorithm": mark.algorithm, "payload": f"{mark.payload:x}"} for mark in released.marks
+        ],
+        "label": released.manifest.visible_label,
+    }
+
+
+def record(
+    request: GenerationRequest,
+    info: GeneratorInfo | None,
+    released: Release,
+    manifest_bytes: bytes,
+    fingerprint: Features,
+    salt: bytes,
+) -> ReleaseRecord:
+    """The registry's row: what it takes to find the release again, and to answer for it."""
+    from avsafe.registry import ReleaseRecord
+    from avsafe.registry.fingerprint import from_features
+
+    decision = intent(request, released.decision, info, salt)["decision"]
+    return ReleaseRecord(
+        release_id=released.release_id,
+        created_at=released.manifest.created_at,
+        user=request.principal.user,
+        task=str(request.task),
+        generator=request.generator,
+        generator_version=released.manifest.generator_version,
+        registered_generator=info is not None,
+        sha256=released.sha256,
+        kind=released.kind,
+        decision=decision | {"risk": dict(released.decision.risk)},
+        manifest_id=released.manifest_id,
+        manifest=manifest_bytes,
+        marks=released.marks,
+        fingerprint=from_features(fingerprint),
+        salt=salt,
+        prompt_hash=released.manifest.prompt_hash,
+        purpose=request.purpose,
+        cost=released.cost,
+    )
 
 
 @dataclass

@@ -57,7 +57,7 @@ def recovery(
     fingerprint: Features,
     registry: Registry | None,
 ) -> list[Evidence]:
-    """One evidence per mark, and one for the fingerprint on its own when no mark led anywhere."""
+    """One evidence per mark, and one for the fingerprint on its own."""
     from avsafe.registry import fingerprint as fingerprints
 
     query = fingerprints.from_features(fingerprint)
@@ -65,7 +65,8 @@ def recovery(
         _mark(name, detection, algorithms[name], query, registry)
         for name, detection in detections.items()
     ]
-    return [*found, _resemblance(query, registry)]
+    recovered = any(item.details.get("recovered") for item in found)
+    return [*found, _resemblance(query, registry, recovered=recovered)]
 
 
 def _mark(
@@ -88,7 +89,7 @@ def _mark(
         return Evidence(
             source,
             EvidenceStatus.PRESENT,
-            f"A {name} mark made with our key was found, but no release of ours carries its number.",
+            f"A {name} mark made with our key was found, but no release here has its number.",
             details=details | {"recovered": False},
         )
     agreement = fingerprints.compare(query, record.fingerprint)
@@ -117,7 +118,7 @@ def _mark(
     )
 
 
-def _resemblance(query: Any, registry: Registry | None) -> Evidence:
+def _resemblance(query: Any, registry: Registry | None, *, recovered: bool) -> Evidence:
     match = registry.by_fingerprint(query) if registry else None
     if match is None:
         return Evidence(
@@ -128,8 +129,12 @@ def _resemblance(query: Any, registry: Registry | None) -> Evidence:
     return Evidence(
         "fingerprint",
         EvidenceStatus.PRESENT,
-        f"It looks or sounds like release {match.release_id[:8]}. Without that release's mark it "
-        "may also be what the release was made from.",
+        f"It looks or sounds like release {match.release_id[:8]}"
+        + (
+            "."
+            if recovered
+            else ", but carries no mark that leads there: it may also be what it was made from."
+        ),
         details={"release_id": match.release_id, "similarity": match.similarity},
     )
 

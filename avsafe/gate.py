@@ -25,7 +25,7 @@ from avsafe import claims, media, plugins
 from avsafe.errors import UsageError
 from avsafe.pipeline import checked, encode_marked, labelled, payloads_for
 from avsafe.settlement import refuse_unless_allowed, settled
-from avsafe.staging import open_stage
+from avsafe.staging import final_path, open_stage
 from avsafe.types import (
     Cancelled,
     GenerationRequest,
@@ -73,7 +73,7 @@ def release(
     progress: Progress = no_progress,
     cancelled: Cancelled = never_cancelled,
 ) -> Release:
-    """The same gate for media made elsewhere: the request's one input is the file (Task.RELEASE)."""
+    """The same gate for media made elsewhere: the request's one input is the file."""
     if request.task is not Task.RELEASE or len(request.inputs) != 1:
         raise UsageError("A release takes task 'release' and exactly one input: the file.")
     info = plugins.generator_info(request.generator)  # None: not registered, recorded as such
@@ -93,52 +93,37 @@ def _pass(
     cancelled: Cancelled,
 ) -> Release:
     from avsafe import policy
-    from avsafe.provenance import read, sign
+    from avsafe.provenance import sign
 
+    home, registry, ledger = workspace.home, workspace.registry, workspace.ledger
     release_id, salt, meter = secrets.token_hex(16), secrets.token_bytes(16), claims.Meter()
-    final = media.output_path(destination)
+    final, user = final_path(destination), request.principal.user
     with (
-        open_stage(workspace.home, release_id, final) as stage,
-        settled(workspace, release_id, request.principal.user) as used_before,
+        open_stage(home, release_id, final) as stage,
+        settled(workspace, release_id, user) as used,
     ):
         with meter.step("decide"):  # 1
             decision = policy.decide(
                 request,
                 workspace.policy,
                 generator=info,
-                jobs_today=used_before,
+                jobs_today=used,
                 quota=workspace.daily_quota,
             )
-        workspace.ledger.intent(release_id, claims.intent(request, decision, info, salt))  # 2
+        ledger.intent(release_id, claims.intent(request, decision, info, salt))  # 2
         refuse_unless_allowed(decision)
         with meter.step("generate"):  # 3
             made = make()
-        raw, label = labelled(
-            checked(made, None if request.task is Task.RELEASE else info), decision
-        )  # 4
-        with meter.step("encode and mark"):  # 5
-            payloads = payloads_for(raw.kind, workspace.registry.payload_taken)
+        raw, label = labelled(checked(made, info), decision)  # 4
+        with meter.step("encode_and_mark"):  # 5
+            payloads = payloads_for(raw, registry.payload_taken)
             marked = encode_marked(
-                raw,
-                stage.encoded,
-                payloads,
-                workspace.watermark_key,
-                progress=progress,
-                cancelled=cancelled,
+                raw, stage.encoded, payloads, workspace.watermark_key, progress, cancelled
             )
         with meter.step("sign"):
-            manifest = claims.manifest(  # 6
-                request,
-                info,
-                release_id=release_id,
-                title=final.name,
-                mime=media.mime_of(final),
-                salt=salt,
-                marks=marked.marks,
-                visible_label=label,
-                source_has_credential=request.task is Task.RELEASE
-                and read.has_credential(request.inputs[0].media.path),
-            )
+            manifest = claims.manifest(
+                request, info, release_id, final, salt, marked.marks, label
+            )  # 6
             signed = sign.sign_file(  # 7
                 stage.encoded,
                 stage.signed,
@@ -158,11 +143,11 @@ def _pass(
             sidecar=stage.sidecar_of(final) if signed.sidecar else None,
             cost=meter.total,
             details=raw.details,
-            warnings=marked.warnings + signed.warnings,
+            warnings=(*marked.warnings, *signed.warnings),
         )
-        workspace.registry.add_release(
-            claims.record(request, info, released, signed, marked, salt)
-        )  # 8
-        workspace.ledger.outcome(release_id, "released", claims.outcome(released))  # 9
-        stage.publish()  # 10
+        registry.add_release(  # 8
+            claims.record(request, info, released, signed.manifest_bytes, marked.features, salt)
+        )
+        ledger.outcome(release_id, "released", claims.outcome(released))  # 9
+        stage.publish(released)  # 10
     return released

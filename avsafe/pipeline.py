@@ -13,6 +13,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -75,13 +76,9 @@ def checked(raw: RawMedia, info: GeneratorInfo | None) -> RawMedia:
                 f"{name} returned {raw.width} x {raw.height} pixels, more than the "
                 f"{info.max_pixels} it declares."
             )
-        raw = raw.with_frames(
-            Replay(lambda frames=raw.frames: _check_frames(name, raw, frames, longest_s))
-        )
+        raw = raw.with_frames(Replay(partial(_check_frames, name, raw, raw.frames, longest_s)))
     if raw.samples is not None:
-        raw = raw.with_samples(
-            Replay(lambda blocks=raw.samples: _check_samples(name, raw, blocks, longest_s))
-        )
+        raw = raw.with_samples(Replay(partial(_check_samples, name, raw, raw.samples, longest_s)))
     return raw
 
 
@@ -129,7 +126,7 @@ def _check_samples(
 
 
 def labelled(raw: RawMedia, decision: Decision) -> tuple[RawMedia, str | None]:
-    """Carry out ``label=visible`` and ``notice=whole-clip``; returns the media and the label's text.
+    """Carry out ``label=visible`` and ``notice=whole-clip``; returns the media and the label.
 
     Pictures get a burnt-in text (at the start, or throughout), sound alone the audible rhythm.
     """
@@ -163,7 +160,6 @@ def encode_marked(
     destination: Path,
     payloads: dict[str, int],
     key: bytes,
-    *,
     progress: Progress,
     cancelled: Cancelled,
 ) -> Marked:
@@ -173,7 +169,7 @@ def encode_marked(
     allows. Raises MarkNotReadable, or CannotMark, when the first mark of this kind of media fails;
     a second mark (the sound of a video) that fails is left out and named in ``warnings``.
     """
-    names = [n for n in MARKS_OF_KIND[raw.kind] if n != "audio" or raw.samples is not None]
+    names = list(payloads)
     markers: dict[str, Watermarker] = {n: plugins.load("watermarkers", n) for n in names}
     warnings: list[str] = []
     for attempt in (0, 1):
@@ -245,14 +241,23 @@ def _marked_samples(embedder: Embedder, blocks: Iterable[Samples]) -> Iterator[S
     yield embedder.flush()
 
 
-def payloads_for(kind: Kind, taken: Callable[[str, int], bool]) -> dict[str, int]:
-    """A fresh random payload for each mark that this kind of media may carry.
+def marks_wanted(kind: Kind, *, sound: bool) -> tuple[str, ...]:
+    """The names of the watermarkers for a kind of media, the indispensable one first.
+
+    >>> marks_wanted(Kind.VIDEO, sound=False)
+    ('video',)
+    """
+    return tuple(n for n in MARKS_OF_KIND[kind] if sound or n != "audio")
+
+
+def payloads_for(raw: RawMedia, taken: Callable[[str, int], bool]) -> dict[str, int]:
+    """A fresh random payload for each mark that the media may carry.
 
     ``taken(algorithm, payload)`` says which are in use: 32 bits of audio payload are few enough for
     collisions to matter (one in two at 65,000 releases), so they are drawn again.
     """
     drawn: dict[str, int] = {}
-    for name in MARKS_OF_KIND[kind]:
+    for name in marks_wanted(raw.kind, sound=raw.samples is not None):
         marker: Watermarker = plugins.load("watermarkers", name)
         payload = secrets.randbits(marker.payload_bits)
         while taken(marker.algorithm, payload):

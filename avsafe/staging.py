@@ -21,11 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avsafe.errors import UsageError
 from avsafe.home import Home, write_private
 
 if TYPE_CHECKING:
     from avsafe.ledger import Ledger
     from avsafe.registry import Registry
+    from avsafe.types import Release
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,14 @@ class Stage:
     def sidecar_of(self, path: Path) -> Path:
         return path.with_name(path.name + ".c2pa")
 
-    def publish(self) -> None:
-        """Give the files their final names; the sidecar first, so that media never lacks it."""
+    def publish(self, released: Release) -> None:
+        """Give a release its name. Takes a Release: only the gate makes one, signed and logged."""
+        if released.release_id != self.release_id:
+            raise UsageError(f"{released.release_id} is not the release of this stage.")
+        self.complete()
+
+    def complete(self) -> None:
+        """Rename what was staged; the sidecar first, so that media never lacks it."""
         for staged, final in (
             (self.sidecar_of(self.signed), self.sidecar_of(self.final)),
             (self.signed, self.final),
@@ -65,9 +73,28 @@ class Stage:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def final_path(destination: Path) -> Path:
+    """Where the release will stand: absolute, with a format that can be written and signed.
+
+    >>> final_path(Path("clip.doc"))
+    Traceback (most recent call last):
+    ...
+    avsafe.errors.UsageError: Cannot write '.doc'...
+    """
+    from avsafe.media import MIME_BY_SUFFIX
+
+    if destination.suffix.lower() not in MIME_BY_SUFFIX:
+        known = " ".join(sorted(MIME_BY_SUFFIX))
+        raise UsageError(f"Cannot write {destination.suffix!r}; choose one of: {known}.")
+    final = destination.absolute()
+    if not final.parent.is_dir():
+        raise UsageError(f"The folder {final.parent} does not exist. Make it first.")
+    return final
+
+
 @contextmanager
 def open_stage(home: Home, release_id: str, final: Path) -> Iterator[Stage]:
-    """A locked staging folder for one job; gone afterwards, with every file that was not published."""
+    """A locked staging folder for one job; gone afterwards, with all that was not published."""
     stage = Stage(release_id, home.staging / release_id, final)
     stage.folder.mkdir(parents=True, mode=0o700)
     with (stage.folder / "lock").open("w") as lock:
@@ -110,7 +137,7 @@ def _settle(folder: Path, registry: Registry, ledger: Ledger) -> Iterator[str]:
     if journal.exists():  # without one nothing was begun
         stage = Stage(folder.name, folder, Path(json.loads(journal.read_bytes())["final"]))
         if ledger.status(stage.release_id) == "released":
-            stage.publish()
+            stage.complete()
             yield f"{stage.release_id}: release completed ({stage.final.name})"
         else:
             stage.discard()

@@ -78,7 +78,7 @@ def textured_clip(
         ys, xs = np.mgrid[0:height, 0:width]
         for index in range(frame_count):
             shift = int(index * width / (6 * float(frame_rate)))  # a sixth of the width a second
-            scene = np.roll(texture, (-shift // 3, -shift), (0, 1))[:height, :width].copy()
+            scene: Frame = np.roll(texture, (-shift // 3, -shift), (0, 1))[:height, :width].copy()
             t = index / float(frame_rate)
             cx, cy = width * (0.5 + 0.3 * np.sin(1.3 * t + seed)), height * (0.5 + 0.3 * np.cos(t))
             disc = (xs - cx) ** 2 + (ys - cy) ** 2 < (0.16 * min(width, height)) ** 2
@@ -110,7 +110,8 @@ def _texture(height: int, width: int, seed: int) -> Frame:
         planes.append(plane / plane.std())
     luma = planes[0]
     colour = np.stack([luma + 0.4 * plane for plane in planes[1:]], axis=-1)
-    return np.clip(118 + 42 * colour, 0, 255).astype(np.uint8)
+    texture: Frame = np.clip(118 + 42 * colour, 0, 255).astype(np.uint8)
+    return texture
 
 
 def babble(duration_s: float, rate_hz: int, seed: int, channels: int = 1) -> list[Samples]:

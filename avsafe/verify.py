@@ -15,7 +15,7 @@ from pathlib import Path
 
 from avsafe import findings, media, plugins
 from avsafe.errors import UnreadableMedia
-from avsafe.pipeline import FINGERPRINT, MARKS_OF_KIND
+from avsafe.pipeline import FINGERPRINT, marks_wanted
 from avsafe.types import Detector, Evidence, Media, Verdict, Watermarker
 from avsafe.workspace import Lookup
 
@@ -53,7 +53,7 @@ def verify(
 
 
 def _examine(probed: Media, lookup: Lookup, limits: media.Limits) -> list[Evidence]:
-    names = [n for n in MARKS_OF_KIND[probed.kind] if n != "audio" or probed.audio is not None]
+    names = marks_wanted(probed.kind, sound=probed.audio is not None)
     markers: dict[str, Watermarker] = {n: plugins.load("watermarkers", n) for n in names}
     detectors: dict[str, Detector] = {
         n: detector

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avsafe import home as home_
@@ -19,7 +18,7 @@ from avsafe.home import Home
 if TYPE_CHECKING:
     from avsafe.ledger import Ledger
     from avsafe.policy import Policy
-    from avsafe.provenance.keys import Signer
+    from avsafe.provenance.signer import Signer
     from avsafe.registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -50,6 +49,7 @@ def open_workspace(
     Raises PolicyError when the team's policy does not load, LedgerError when the ledger is broken.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with open_workspace(Home(Path(tempfile.mkdtemp()))) as workspace:
     ...     workspace.ledger.orphans()
     []
