@@ -1,0 +1,190 @@
+"""Read a credential: what it says, and how far it holds. Cheap: the C2PA library and json, no more.
+
+A credential that is there is never reported as none: when the library finds nothing it can use, the
+bytes are searched for the marks of one before the answer is "none".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avsafe.provenance import content, coverage, formats, settings
+from avsafe.provenance.classify import Codes, classify
+from avsafe.provenance.report import CredentialReport, CredentialStatus
+from avsafe.provenance.traces import has_traces
+
+if TYPE_CHECKING:
+    import c2pa
+
+    from avsafe.media import Limits
+
+
+def read(
+    path: Path, *, anchors: str, sidecar: Path | None = None, include_personal: bool = False
+) -> CredentialReport:
+    """The credential of a file, in this process: for files that we wrote. Uploads go through
+    ``read_sandboxed``.
+
+    ``anchors`` are trusted roots (PEM; empty trusts nobody). A sidecar next to the file
+    (``clip.webm.c2pa`` or ``clip.c2pa``) is found when the file itself carries nothing. Names and
+    places are left out unless ``include_personal`` is set. Never raises for what is in the file;
+    FileNotFoundError when there is none.
+    """
+    import c2pa
+
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        with settings.context(settings.reading(anchors)) as context:
+            reader, used = _open(path, sidecar, context)
+            if reader is None:
+                return _nothing(path, None)
+            with reader:
+                return _report(reader, path, used, include_personal)
+    except c2pa.C2paError as error:
+        return _unusable(path, sidecar or formats.find_sidecar(path), str(error))
+
+
+def read_json(
+    path: str, anchors: str, sidecar: str | None = None, include_personal: bool = False
+) -> dict[str, Any]:
+    """``read`` with JSON in and out, as the sandbox calls it."""
+    report = read(
+        Path(path),
+        anchors=anchors,
+        sidecar=Path(sidecar) if sidecar else None,
+        include_personal=include_personal,
+    )
+    return report.to_json()
+
+
+def read_sandboxed(
+    path: Path,
+    *,
+    anchors: str,
+    sidecar: Path | None = None,
+    include_personal: bool = False,
+    limits: Limits | None = None,
+) -> CredentialReport:
+    """The same for a file of unknown origin: pre-scanned, then read in a limited process without
+    network. Raises the typed errors of ``avsafe.media`` when the file is refused or a limit hit.
+    """
+    from avsafe.media import Limits as DefaultLimits
+    from avsafe.media import prescan, sandbox
+
+    limits = limits or DefaultLimits()
+    prescan(path, limits)
+    found = sandbox.call(
+        "avsafe.provenance.read:read_json",
+        {
+            "path": str(path.resolve()),
+            "anchors": anchors,
+            "sidecar": str(sidecar.resolve()) if sidecar else None,
+            "include_personal": include_personal,
+        },
+        limits=limits,
+    )
+    return CredentialReport.from_json(found)
+
+
+def has_credential(path: Path) -> bool:
+    """Whether a file carries any trace of a credential, intact or not; parses nothing."""
+    return has_traces(path)
+
+
+def _open(
+    path: Path, sidecar: Path | None, context: c2pa.Context
+) -> tuple[c2pa.Reader | None, Path | None]:
+    """A reader, and the sidecar that it used. A sidecar that was named goes first; one that merely
+    lies there only counts when the file carries nothing."""
+    import c2pa
+
+    container = formats.sniff(path)
+    mime = container.mime if container else None
+    if sidecar is None and (container is None or container.embedded):
+        with path.open("rb") as file:
+            reader = c2pa.Reader.try_create(mime, file, None, context)
+        if reader is not None:
+            return reader, None
+        if has_traces(path):
+            return None, None  # its own broken credential outweighs one that lies beside it
+    sidecar = sidecar or formats.find_sidecar(path)
+    if sidecar is None:
+        return None, None
+    with path.open("rb") as file:
+        return c2pa.Reader(mime, file, sidecar.read_bytes(), context), sidecar
+
+
+def _report(
+    reader: c2pa.Reader, path: Path, sidecar: Path | None, include_personal: bool
+) -> CredentialReport:
+    store: Mapping[str, Any] = json.loads(reader.json())
+    results = store.get("validation_results") or {}
+    active = Codes.of(results.get("activeManifest"))
+    deltas = [
+        Codes.of(item.get("validationDeltas")) for item in results.get("ingredientDeltas") or ()
+    ]
+    status, reason = classify(active, deltas)
+    raw = _raw_manifests(reader)
+    described = content.describe(store, results, include_personal=include_personal)
+    assertions = raw.get(described.manifest_id or "", {}).get("assertions") or {}
+    return CredentialReport(
+        status=status,
+        reason=reason,
+        uncovered=coverage.uncovered(path, assertions, sidecar=sidecar),
+        embedded=sidecar is None,
+        remote_url=reader.get_remote_url(),
+        successes=tuple(code for code, _ in active.success),
+        informational=tuple(code for code, _ in active.informational),
+        failures=active.failures,
+        state=store.get("validation_state"),
+        **vars(described),
+    )
+
+
+def _raw_manifests(reader: c2pa.Reader) -> dict[str, Mapping[str, Any]]:
+    """Label -> manifest with all assertions, the hashes included (only this form has them)."""
+    import c2pa
+
+    try:
+        manifests = json.loads(reader.crjson()).get("manifests") or ()
+    except (c2pa.C2paError, ValueError):
+        return {}
+    return {str(item.get("label")): item for item in manifests}
+
+
+def _nothing(path: Path, sidecar: Path | None) -> CredentialReport:
+    """The library found no credential: none, or one so damaged that it went unnoticed."""
+    if has_traces(path):
+        return CredentialReport(
+            CredentialStatus.DAMAGED,
+            "the marks of a credential are in the file, but no complete one can be read.",
+        )
+    return CredentialReport(CredentialStatus.NONE, "no credential in the file or next to it.")
+
+
+def _unusable(path: Path, sidecar: Path | None, message: str) -> CredentialReport:
+    """The library raised: which state is it?"""
+    kind, _, text = message.partition(":")
+    text = " ".join(text.split())[:200]
+    if kind == "RemoteManifest" or "must fetch" in message:
+        return CredentialReport(
+            CredentialStatus.REMOTE_ONLY,
+            "only an address is in the file, and nothing is fetched for an upload.",
+            remote_url=_url_in(message),
+        )
+    if has_traces(path) or sidecar is not None:
+        return CredentialReport(
+            CredentialStatus.DAMAGED, f"it cannot be read ({kind}{': ' if text else ''}{text})."
+        )
+    if kind == "ManifestNotFound":
+        return CredentialReport(CredentialStatus.NONE, "no credential in the file or next to it.")
+    return CredentialReport(CredentialStatus.UNREADABLE, f"{kind}{': ' if text else ''}{text}.")
+
+
+def _url_in(message: str) -> str | None:
+    words = [word for word in message.split() if word.startswith(("http://", "https://"))]
+    return words[0].rstrip(".,)") if words else None
