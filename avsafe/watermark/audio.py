@@ -1,0 +1,90 @@
+"""The audio mark: 32 bits + CRC32 as keyed level chips in time-frequency cells.
+
+Legend: ``c`` channels, ``n`` samples. docs/watermark-audio.md has the measured figures.
+
+>>> from avsafe.types import Kind, RawMedia
+>>> import numpy as np
+>>> sound = np.random.default_rng(0).normal(0, 0.1, (1, 16_000 * 10)).astype(np.float32)
+>>> raw = RawMedia(kind=Kind.AUDIO, samples=[sound], rate_hz=16_000, channels=1)
+>>> marker = AudioWatermarker()
+>>> embedder = marker.embedder(raw, payload=1234, key=bytes(32))
+>>> marked = np.hstack([embedder.samples(sound), embedder.flush()])
+>>> marked.shape == sound.shape, embedder.mark().payload
+(True, 1234)
+"""
+
+from __future__ import annotations
+
+from avsafe.errors import CannotMark, UsageError
+from avsafe.types import Detection, Features, Kind, RawMedia
+from avsafe.watermark import audio_chips, audio_detect, audio_embed
+from avsafe.watermark.audio_features import LEVELS, LevelMeter, to_db
+
+
+class AudioWatermarker:
+    """A ``types.Watermarker`` for sound, mono or not, at 8 to 384 kHz."""
+
+    @property
+    def algorithm(self) -> str:
+        return audio_chips.ALGORITHM
+
+    @property
+    def modality(self) -> Kind:
+        return Kind.AUDIO
+
+    @property
+    def payload_bits(self) -> int:
+        return audio_chips.PAYLOAD_BITS
+
+    @property
+    def extractor(self) -> str:
+        return "avsafe.watermark.audio_features:AudioFeatureExtractor"
+
+    def embedder(
+        self, raw: RawMedia, payload: int, key: bytes, *, attempt: int = 0
+    ) -> audio_embed.AudioEmbedder:
+        """An embedder for one pass over ``raw.samples``.
+
+        Raises CannotMark at once when there is no sound, its rate is below 8 kHz, or a clip with
+        pictures is known to be shorter than 4 s; UsageError for a payload that is not 32 bits.
+        Sound that proves too short or too quiet raises CannotMark from ``mark()``: a stream is
+        known only at its end.
+        """
+        if not 0 <= payload < 1 << audio_chips.PAYLOAD_BITS:
+            raise UsageError(f"An audio payload is 0..2^32-1, not {payload}.")
+        if raw.samples is None or raw.channels < 1:
+            raise CannotMark("There is no sound to mark.")
+        if raw.frame_count is not None and raw.frame_rate:
+            duration_s = float(raw.frame_count / raw.frame_rate)
+            if duration_s < audio_embed.MIN_DURATION_S:
+                raise audio_embed.too_short(duration_s)
+        return audio_embed.AudioEmbedder(raw.rate_hz, raw.channels, payload, key, attempt=attempt)
+
+    def detect(self, features: Features, key: bytes) -> Detection:
+        """Look for a mark of ``key`` in what the extractor gave; see ``audio_detect.detect``."""
+        return audio_detect.detect(features, key)
+
+    def can_mark(self, raw: RawMedia) -> str | None:
+        """None when the sound should carry a mark, else the reason why not.
+
+        Listens to all of ``raw.samples`` once (about 1 % of real time) and needs no key. Only
+        ``mark()`` is certain.
+        """
+        if raw.samples is None or raw.channels < 1:
+            return "There is no sound to mark."
+        if raw.rate_hz < audio_embed.MIN_RATE_HZ:
+            return f"Sound at {raw.rate_hz} Hz cannot carry the audio mark."
+        meter = LevelMeter(raw.rate_hz)
+        fed = 0
+        for block in raw.samples:
+            meter.feed(block)
+            fed += block.shape[1]
+        if fed / raw.rate_hz < audio_embed.MIN_DURATION_S:
+            return str(audio_embed.too_short(fed / raw.rate_hz))
+        audible_s = audio_embed.audible_seconds(to_db(meter.finish()[LEVELS]))
+        if audible_s < audio_embed.MIN_AUDIBLE_S:
+            return (
+                f"Only {audible_s:.1f} s of the sound is audible between 0.6 and 5.5 kHz; the "
+                f"audio mark needs {audio_embed.MIN_AUDIBLE_S:.0f} s."
+            )
+        return None
