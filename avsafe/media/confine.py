@@ -1,8 +1,8 @@
-"""What a process does to itself before it touches a file of others. Runs first in the sandbox child.
+"""What a process does to itself before it touches a file of others. Runs first in the child.
 
-Order: limits (``setrlimit``), death with the parent, no new privileges, then a system-call filter
-that refuses the network, new processes and every way to write, and last a Python audit hook that
-says the same one layer up, for systems without the filter.
+Order: limits (``setrlimit``), death with the parent, no new privileges, Landlock (which files it may
+read), then a system-call filter that refuses the network, new processes and every way to write, and
+last a Python audit hook that says the same one layer up, for systems without the filter.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import signal
 import struct
 import sys
 from typing import Any
+
+from avsafe.media import landlock
 
 PR_SET_PDEATHSIG = 1
 PR_SET_SECCOMP = 22
@@ -30,13 +32,13 @@ _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 # Refused outright: network, new programs, other processes, kernel interfaces, changes to files.
 _X86_64 = (
-    "41 42 43 44 46 49 50 53 288 307 "  # socket connect accept sendto sendmsg bind listen pair accept4 sendmmsg
+    "41 42 43 44 46 49 50 53 288 307 "  # socket connect accept sendto sendmsg bind listen ...
     "57 58 59 322 "  # fork vfork execve execveat
     "62 101 310 311 424 434 438 "  # kill ptrace process_vm_* pidfd_*
-    "155 161 163 165 166 169 175 246 248 249 250 272 298 303 304 308 313 320 321 323 425 426 427 "
-    "428 429 430 431 432 433 442 "  # mount family, modules, keys, namespaces, bpf, perf, io_uring
-    "76 82 83 84 85 86 87 88 90 91 92 93 94 132 133 188 189 190 235 258 259 260 261 263 264 265 266 "
-    "268 280 316 452 "  # truncate rename mkdir rmdir creat link unlink symlink chmod chown utime...
+    "155 161 163 165 166 169 175 246 248 249 250 272 298 303 304 308 313 320 321 323 "  # mount,
+    "425 426 427 428 429 430 431 432 433 442 "  # modules, keys, namespaces, bpf, perf, io_uring
+    "76 82 83 84 85 86 87 88 90 91 92 93 94 132 133 188 189 190 235 258 259 260 261 263 "  # truncate
+    "264 265 266 268 280 316 452 "  # rename mkdir rmdir creat link unlink symlink chmod chown utime
 )
 _AARCH64 = (
     "198 199 200 201 202 203 206 211 242 269 "
@@ -54,16 +56,21 @@ _MACHINES: dict[str, tuple[int, str, int, int | None, int]] = {
 _CLONE3, _OPENAT2 = 435, 437  # the same number everywhere; flags in memory that a filter cannot see
 
 
-def confine(limits: dict[str, Any], parent: int) -> dict[str, bool]:
+def confine(
+    limits: dict[str, Any], parent: int, readable: list[str], listable: list[str]
+) -> dict[str, bool]:
     """Give up everything that reading one file does not need. Returns what could be given up."""
     done = {"rlimits": _set_rlimits(limits)}
     done["dies_with_parent"] = done["no_new_privileges"] = done["seccomp"] = False
+    done["landlock"] = False
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         done["dies_with_parent"] = libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0
         if os.getppid() != parent:
             os._exit(1)  # the parent died before it could be watched
         done["no_new_privileges"] = libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+        if done["no_new_privileges"]:
+            done["landlock"] = landlock.restrict(libc, readable, listable)
         done["seccomp"] = done["no_new_privileges"] and _install_filter(libc)
     sys.addaudithook(_audit)
     done["audit_hook"] = True
@@ -85,9 +92,9 @@ def _set_rlimits(limits: dict[str, Any]) -> bool:
         bounds.append((resource.RLIMIT_AS, memory, memory))
     for which, soft, hard in bounds:
         _, ceiling = resource.getrlimit(which)
-        if ceiling != resource.RLIM_INFINITY:
-            soft, hard = min(soft, ceiling), min(hard, ceiling)
-        resource.setrlimit(which, (soft, hard))
+        if ceiling == resource.RLIM_INFINITY:
+            ceiling = hard
+        resource.setrlimit(which, (min(soft, ceiling), min(hard, ceiling)))
     return True
 
 
@@ -95,7 +102,7 @@ def filter_program(machine: str) -> bytes | None:
     """The BPF program for a machine, or None where we have none."""
     if machine not in _MACHINES:
         return None
-    arch, refused, clone, open_, openat = _MACHINES[machine]
+    arch, refused, clone, plain_open, openat = _MACHINES[machine]
     code: list[tuple[int, int, int, int]] = [
         (_LOAD, 0, 0, _ARCH),
         (_EQUAL, 1, 0, arch),
@@ -115,10 +122,10 @@ def filter_program(machine: str) -> bytes | None:
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _ERRNO | _EPERM),
     ]
-    for number, argument in ((open_, 1), (openat, 2)):
-        if number is not None:
+    for call, argument in ((plain_open, 1), (openat, 2)):
+        if call is not None:
             code += [
-                (_EQUAL, 0, 4, number),
+                (_EQUAL, 0, 4, call),
                 (_LOAD, 0, 0, _ARG0 + 8 * argument),
                 (_ANY_BIT, 0, 1, _WRITE_FLAGS),
                 (_RETURN, 0, 0, _ERRNO | _EACCES),

@@ -24,7 +24,7 @@ class Limits:
     max_duration_s: float = 3600.0
     max_frame_rate: float = 240.0
     max_boxes: int = 10_000  # top-level; 100,000 hang naive readers for 150 s (quadratic)
-    max_nested_boxes: int = 50_000  # a fragmented hour holds about 20,000
+    max_nested_boxes: int = 30_000  # a fragmented hour holds about 20,000
     max_depth: int = 32  # boxes within boxes; a C2PA manifest needs about 10
     max_streams: int = 16
     max_channels: int = 64

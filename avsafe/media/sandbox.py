@@ -10,17 +10,23 @@ from __future__ import annotations
 import json
 import logging
 import os
+import platform
 import selectors
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any
 
 from avsafe import errors
 from avsafe.errors import AvsafeError, LimitExceeded, SandboxFailure, UsageError
+from avsafe.media import access
 from avsafe.media.limits import Limits
 from avsafe.media.wire import Message, receive
 
@@ -31,8 +37,17 @@ _STDERR_BYTES = 64 * 1024  # kept of what the child prints, for the log
 _PIPE_BYTES = 1 << 20  # Linux's largest pipe for an ordinary user
 
 
-def call(target: str, kwargs: Mapping[str, Any], *, limits: Limits | None = None) -> Any:
+def call(
+    target: str,
+    kwargs: Mapping[str, Any],
+    *,
+    limits: Limits | None = None,
+    readable: Sequence[Path | str] = (),
+) -> Any:
     """Call ``"module:function"`` with JSON arguments in the limited process; returns its JSON result.
+
+    The child may read the interpreter's own folders and the files that the arguments name by an
+    absolute path; ``readable`` adds others, such as a folder with model weights.
 
     Raises what the function raised when it is one of avsafe's errors, ``LimitExceeded`` when a limit
     ended it (the message says which), ``SandboxFailure`` for a crash or any other exception.
@@ -40,7 +55,7 @@ def call(target: str, kwargs: Mapping[str, Any], *, limits: Limits | None = None
     >>> call("avsafe.media.selftest:echo", {"value": [1, 2]})  # doctest: +SKIP
     [1, 2]
     """
-    with _Child(target, kwargs, limits or Limits()) as child:
+    with _Child(target, kwargs, limits or Limits(), readable) as child:
         for message in child.messages():
             raise SandboxFailure(
                 f"{target} streams ({sorted(message.header)}); use sandbox.stream."
@@ -50,21 +65,31 @@ def call(target: str, kwargs: Mapping[str, Any], *, limits: Limits | None = None
 
 @contextmanager
 def stream(
-    target: str, kwargs: Mapping[str, Any], *, limits: Limits | None = None
+    target: str,
+    kwargs: Mapping[str, Any],
+    *,
+    limits: Limits | None = None,
+    readable: Sequence[Path | str] = (),
 ) -> Iterator[Iterator[Message]]:
     """Like ``call`` for a function that yields ``wire.Message``: headers with numpy arrays.
 
     The child waits while the caller is busy, so neither side holds more than one message. Leaving
     the context ends the child.
     """
-    with _Child(target, kwargs, limits or Limits()) as child:
+    with _Child(target, kwargs, limits or Limits(), readable) as child:
         yield child.messages()
 
 
 class _Child:
     """One child process and one request."""
 
-    def __init__(self, target: str, kwargs: Mapping[str, Any], limits: Limits) -> None:
+    def __init__(
+        self,
+        target: str,
+        kwargs: Mapping[str, Any],
+        limits: Limits,
+        readable: Sequence[Path | str],
+    ) -> None:
         check_target(target)
         if os.name != "posix":
             raise SandboxFailure(
@@ -76,15 +101,18 @@ class _Child:
         self._waited_s = 0.0
         self._printed = bytearray()
         self.result: Any = None
+        self.confined: dict[str, Any] = {}
         request = {
             "target": target,
             "kwargs": dict(kwargs),
             "limits": limits.as_json(),
             "parent": os.getpid(),
-            "sys_path": [path for path in sys.path if os.path.isabs(path)],
+            "sys_path": access.listable(),
+            "listable": access.listable(),
+            "readable": access.readable(dict(kwargs), readable),
         }
         body = json.dumps(request).encode()
-        self._process = _start()
+        self._process = _starter.start()
         assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: S101
         self._out = self._process.stdout.fileno()
         self._err = self._process.stderr.fileno()
@@ -92,11 +120,9 @@ class _Child:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
         self._selector.register(self._err, selectors.EVENT_READ)
-        try:
+        with suppress(BrokenPipeError):  # it died at once; reading its answer tells why
             self._process.stdin.write(body)
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it died at once; reading its answer tells why
 
     def __enter__(self) -> _Child:
         return self
@@ -120,7 +146,10 @@ class _Child:
                 return
             elif kind == "error":
                 raise self._error(message)
-            elif kind != "ready":
+            elif kind == "ready":
+                self.confined = dict(message.header.get("confined") or {})
+                _warn_once(self.confined)
+            else:
                 raise SandboxFailure(f"{self._target} answered with an unknown kind {kind!r}.")
 
     def _most_bytes(self) -> int:
@@ -162,10 +191,8 @@ class _Child:
 
     def _kill(self) -> None:
         if self._process.poll() is None:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)  # it leads its own group
-            except ProcessLookupError:
-                pass
         self._process.wait()
 
     def _label(self) -> str:
@@ -174,7 +201,10 @@ class _Child:
     def _error(self, message: Message) -> AvsafeError:
         name, text = str(message.header.get("type")), str(message.header.get("message"))
         if name == "MemoryError":
-            return LimitExceeded(self._memory_sentence())
+            return LimitExceeded(
+                f"{self._label()} needed more than {self._limits.memory_bytes / (1 << 30):.2g} GiB of "
+                "memory and was ended (Limits.memory_bytes)."
+            )
         kind = getattr(errors, name, None) if name and not name.startswith("_") else None
         if isinstance(kind, type) and issubclass(kind, AvsafeError):
             if not issubclass(
@@ -183,12 +213,6 @@ class _Child:
                 return kind(text)
         log.debug("%s printed: %s", self._target, self._printed.decode(errors="replace"))
         return SandboxFailure(f"{self._label()} failed: {text}")
-
-    def _memory_sentence(self) -> str:
-        return (
-            f"{self._label()} needed more than {self._limits.memory_bytes / (1 << 30):.2g} GiB of "
-            "memory and was ended (Limits.memory_bytes)."
-        )
 
     def _ended(self) -> AvsafeError:
         """Why the child closed its pipe before it had answered."""
@@ -217,17 +241,75 @@ class _Child:
         return SandboxFailure(f"{self._label()} ended with code {code} and no answer ({last}).")
 
 
-def _start() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-I", "-m", "avsafe.media.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        cwd="/",
-        env=_environment(),
-        start_new_session=True,
-    )
+class _Starter:
+    """Starts children from one thread that lives as long as this process.
+
+    A child asks the kernel to end it with its parent, and Linux means the *thread* that started it
+    (prctl(2), PR_SET_PDEATHSIG): started from a short-lived thread, it would die with that.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._pid = 0
+        self._queue: SimpleQueue[Future[subprocess.Popen[bytes]]] = SimpleQueue()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._pid != os.getpid():  # first use, or this process is a fork without the thread
+                self._pid = os.getpid()
+                self._queue = SimpleQueue()
+                Thread(target=self._serve, args=(self._queue,), daemon=True).start()
+        future: Future[subprocess.Popen[bytes]] = Future()
+        self._queue.put(future)
+        return future.result()
+
+    def _serve(self, queue: SimpleQueue[Future[subprocess.Popen[bytes]]]) -> None:
+        while True:
+            future = queue.get()
+            try:
+                future.set_result(
+                    subprocess.Popen(
+                        [sys.executable, "-I", "-m", "avsafe.media.worker"],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        bufsize=0,
+                        cwd="/",
+                        env=_environment(),
+                        start_new_session=True,
+                    )
+                )
+            except BaseException as error:
+                future.set_exception(error)
+
+
+_starter = _Starter()
+_warned: set[str] = set()
+
+
+def _warn_once(confined: Any) -> None:
+    """Say it when a wall is missing on this system; the others still stand."""
+    for name in ("rlimits", "seccomp", "landlock"):
+        if isinstance(confined, dict) and not confined.get(name) and name not in _warned:
+            _warned.add(name)
+            log.warning("The process that reads files of others runs without %s here", name)
+
+
+def capabilities() -> dict[str, Any]:
+    """Which walls stand on this system, measured by a child that runs against each of them.
+
+    ``system`` names the machine; the others are True or False: what the kernel accepted (``rlimits``,
+    ``no_new_privileges``, ``dies_with_parent``, ``landlock``, ``seccomp``, ``audit_hook``) and what was
+    tried and failed as it should (``network_refused``, ``programs_refused``, ``writing_refused``,
+    ``foreign_files_refused``, ``clean_environment``).
+    """
+    found: dict[str, Any] = {"system": f"{platform.system()} {platform.machine()}"}
+    if os.name != "posix":
+        return {**found, "rlimits": False}
+    with _Child("avsafe.media.selftest:report", {"parent": os.getpid()}, Limits(), ()) as child:
+        for _ in child.messages():
+            pass
+        return {**found, **child.confined, **child.result}
 
 
 def _environment() -> dict[str, str]:
@@ -247,10 +329,8 @@ def _widen(descriptor: int) -> None:
     """A larger pipe: fewer switches for each frame."""
     import fcntl
 
-    try:
-        fcntl.fcntl(descriptor, getattr(fcntl, "F_SETPIPE_SZ", 1031), _PIPE_BYTES)
-    except OSError:
-        pass  # the system's limit is lower; slower, not wrong
+    with suppress(OSError, AttributeError):  # not Linux, or a lower limit: slower, not wrong
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def check_target(target: str) -> None:

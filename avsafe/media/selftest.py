@@ -1,10 +1,105 @@
-"""Functions that the sandbox runs to show that its walls stand; ``avsafe doctor`` and tests use them."""
+"""Functions that run against the sandbox's walls; ``avsafe doctor`` and the tests start them there.
+
+Each attempt goes straight to the C library, past Python's own checks, as hostile code would.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterator
 from typing import Any
+
+from avsafe.media.wire import Message
 
 
 def echo(value: Any) -> Any:
     """The argument, back from the child."""
     return value
+
+
+def report(parent: int) -> dict[str, bool]:
+    """Try what must fail. True means that it was refused."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    write_flags = os.O_WRONLY | os.O_CREAT
+    return {
+        "network_refused": all(libc.socket(family, 1, 0) < 0 for family in (1, 2, 10)),
+        "programs_refused": libc.execve(b"/bin/true", None, None) < 0 and libc.vfork() < 0,
+        "writing_refused": libc.open(b"/tmp/avsafe-selftest", write_flags, 0o600) < 0,
+        "foreign_files_refused": all(
+            libc.open(path, os.O_RDONLY) < 0
+            for path in (b"/etc/passwd", b"/proc/%d/environ" % parent)
+        ),
+        "clean_environment": not any("AVSAFE" in name or "TOKEN" in name for name in os.environ),
+    }
+
+
+def read_text(path: str) -> str:
+    """The beginning of a file."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read(100)
+
+
+def spin(seconds: float) -> None:
+    """Use CPU time."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def sleep(seconds: float) -> None:
+    """Wait without using anything, as a reader that hangs."""
+    time.sleep(seconds)
+
+
+def allocate(gibibytes: float) -> int:
+    """Take memory and touch it."""
+    block = bytearray(int(gibibytes * (1 << 30)))
+    return len(block)
+
+
+def crash() -> None:
+    """End by a segmentation fault, as a broken decoder would."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+    ctypes.string_at(0)
+
+
+def leave() -> None:
+    """End without an answer."""
+    os._exit(7)
+
+
+def fail(name: str, message: str) -> None:
+    """Raise an error by name: one of avsafe's, or a built-in one."""
+    import builtins
+
+    from avsafe import errors
+
+    raise (getattr(errors, name, None) or getattr(builtins, name))(message)
+
+
+def count(n: int) -> Iterator[Message]:
+    """Stream numbers."""
+    import numpy as np
+
+    for index in range(n):
+        yield Message({"index": index}, {"data": np.full(3, index, np.int32)})
+
+
+def flood(mebibytes: int) -> Message:
+    """Answer with more than is allowed."""
+    import numpy as np
+
+    return Message({}, {"data": np.zeros(mebibytes << 20, np.uint8)})
+
+
+def garbage() -> None:
+    """Write what is no message to the answer pipe, as code that took the process over could."""
+    for descriptor in range(3, 10):
+        try:
+            os.write(descriptor, b"\x00\x00\x00\x05nojso" * 10)
+        except OSError:
+            continue
+    os._exit(0)

@@ -24,7 +24,9 @@ def main() -> None:
             sys.path.append(path)
     from avsafe.media.confine import confine
 
-    confined = confine(request["limits"], request["parent"])
+    confined = confine(
+        request["limits"], request["parent"], request["readable"], request["listable"]
+    )
     from avsafe.errors import AvsafeError
     from avsafe.media.wire import Message, send
 
