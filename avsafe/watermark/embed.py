@@ -33,16 +33,18 @@ _FLAT_LEVELS = (0.9, 1.6)  # standard deviation of the mark in flat mid-grey are
 MIN_SHORT_SIDE = 128  # pixels
 _NYQUIST = 0.48  # cycles per pixel that a frame can show
 _SMOOTH_S = 0.5  # time constant of the strength
-_TEXTURE_GAIN, _TEXTURE_LEAST, _TEXTURE_MOST = 0.11, 0.55, 2.4  # from a texture of 0 to 17 levels
+_TEXTURE_GAIN, _TEXTURE_LEAST, _TEXTURE_MOST = 0.10, 0.65, 2.4  # from a texture of 0 to 17 levels
+# The same wave is coarser, and shows more, in a large picture, where it also survives coding best
+_FLAT_RELIEF = 0.35  # power of 480 / short side: at 1080 pixels the limit is 0.75 of that at 480
 
 
 def texture_mask(luma: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Canonical luma ``(h, w)`` -> how much the eye forgives there, 0.33 (flat, black) to 2.4.
+    """Canonical luma ``(h, w)`` -> how much the eye forgives there, 0.39 (flat, black) to 2.4.
 
     The local deviation is eroded first, so that the flat side of an edge counts as flat.
 
     >>> round(float(texture_mask(np.full((64, 64), 128, np.float32)).max()), 2)
-    0.55
+    0.65
     """
     import cv2
 
@@ -103,7 +105,8 @@ class TileEmbedder:
         self._shape = (height, width, 3)
         self._pattern = pattern(tile, payload, height, width)
         self._target = _mse(PSNR_TARGET_DB[level])
-        self._flat = _FLAT_LEVELS[level] / _TEXTURE_LEAST
+        relief = min(1.0, (480 / min(height, width)) ** _FLAT_RELIEF)
+        self._flat = _FLAT_LEVELS[level] * relief / _TEXTURE_LEAST
         rate = float(frame_rate) if frame_rate else 25.0
         self._memory = float(np.exp(-1 / (rate * _SMOOTH_S)))
         self._strength: float | None = None  # smoothed, on a logarithmic scale

@@ -31,7 +31,8 @@ from avsafe.watermark.tile import PAYLOAD_BITS, PERIOD, Tile
 # Sizes searched: a crop to half the short side makes the tile twice as large, a letterbox smaller
 COARSE = np.exp(np.arange(np.log(0.55), np.log(2.1), 0.004))  # 0.4 %: under a pixel at the border
 _CANDIDATES = 12  # coarse peaks that are refined
-ATTEMPTS = 8  # refined peaks that are decoded, for one residual
+ATTEMPTS = 8  # refined peaks that are decoded in the full search of one residual
+MOST_ATTEMPTS = 1 + ATTEMPTS  # with the one at the nominal size
 _OVERSAMPLING = 2
 _WHITEN = 9  # width, in waves of the tile, of the window that estimates the host's spectrum
 
@@ -187,8 +188,10 @@ def soft_bits(spectrum: Spectrum, tile: Tile, peak: Peak) -> NDArray[np.float64]
     return tile.soft_bits(values * np.exp(turn))
 
 
-def read(residual: NDArray[np.float32], tile: Tile) -> Reading:
+def read(residual: NDArray[np.float32] | Spectrum, tile: Tile) -> Reading:
     """Search sizes, mirrorings and shifts, decode the strongest peaks, return the best attempt.
+
+    ``residual`` is ``(h, w)`` float32, finite; pass its Spectrum to search with several keys.
 
     The nominal size is tried first: a file that was only coded again needs nothing else.
 
@@ -196,7 +199,7 @@ def read(residual: NDArray[np.float32], tile: Tile) -> Reading:
     >>> read(np.zeros((360, 640), np.float32), tile_of_key(bytes(32))).decoded.crc_ok
     False
     """
-    spectrum = Spectrum(residual)
+    spectrum = residual if isinstance(residual, Spectrum) else Spectrum(residual)
     hypotheses = attempts = 0
     best: Reading | None = None
     for sizes, keep in (((1.0,), 1), (COARSE, _CANDIDATES)):
