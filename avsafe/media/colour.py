@@ -6,7 +6,9 @@ Source of the matrices: ITU-T H.273 tables 2-4 (the numbers that FFmpeg's enums 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -64,16 +66,46 @@ def to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Frame:
             interpolation=_QUALITY,
             threads=1,
         )
-    return turned(rgb.to_ndarray(), quarter_turns(frame))
+    return upright(cast("Frame", rgb.to_ndarray()), orientation_of(frame))
 
 
-def quarter_turns(frame: VideoFrame) -> int:
-    """Counter-clockwise quarter turns that make the frame upright, from its display matrix."""
-    return round(frame.rotation / 90) % 4
+@dataclass(frozen=True)
+class Orientation:
+    """How a picture is to be turned: swap its axes first, then mirror."""
+
+    transposed: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    @property
+    def clockwise_deg(self) -> int:
+        """The turn, without the mirroring that may come with it."""
+        if self.transposed:
+            return 270 if self.flip_y else 90
+        return 180 if self.flip_x and self.flip_y else 0
+
+    @property
+    def mirrored(self) -> bool:
+        return self.transposed ^ self.flip_x ^ self.flip_y
 
 
-def turned(frame: Frame, turns: int) -> Frame:
-    return np.ascontiguousarray(np.rot90(frame, turns)) if turns else frame
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """From the display matrix (ISO/IEC 14496-12, 6.2.2): x' = a x + c y, y' = b x + d y."""
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = struct.unpack("=5i", bytes(data)[:20])
+            if abs(a) + abs(d) >= abs(b) + abs(c):
+                return Orientation(False, a < 0, d < 0)
+            return Orientation(True, c < 0, b < 0)
+    return Orientation()
+
+
+def upright(frame: Frame, orientation: Orientation) -> Frame:
+    """The picture as it is to be seen."""
+    turned = frame.transpose(1, 0, 2) if orientation.transposed else frame
+    turned = turned[:, ::-1] if orientation.flip_x else turned
+    turned = turned[::-1] if orientation.flip_y else turned
+    return np.ascontiguousarray(turned)
 
 
 def from_rgb(frame: Frame, pixel_format: str, reformatter: VideoReformatter) -> VideoFrame:

@@ -118,6 +118,12 @@ def make_plan(path: Path, limits: Limits, max_duration_s: float | None) -> Plan:
         )
     if heard is not None and timeline.held_frames(start, heard, rate):
         details["held_frames"] = timeline.held_frames(start, heard, rate)
+    if first.orientation.clockwise_deg:
+        details["rotation_deg"] = first.orientation.clockwise_deg
+    if first.orientation.mirrored:
+        details["mirrored"] = True
+    if first.pixel_aspect != 1:
+        details["pixel_aspect"] = str(first.pixel_aspect)
     if first.transfer in (16, 18):  # H.273: PQ and HLG
         details["hdr"] = "high dynamic range, shown without tone mapping"
     still = len(times) == 1 and container == "gif" and heard is None
@@ -343,6 +349,8 @@ class _First:
     time_s: float | None
     declared: Fraction | None
     transfer: int
+    orientation: colour.Orientation
+    pixel_aspect: Fraction  # width of a pixel over its height
 
 
 def _first_frame(source: InputContainer, stream: VideoStream | None, name: str) -> _First | None:
@@ -351,9 +359,17 @@ def _first_frame(source: InputContainer, stream: VideoStream | None, name: str) 
     damage = _Damage(name)
     for packet in source.demux(stream):
         for frame in damage.decode(packet):
-            turned = colour.quarter_turns(frame) % 2
-            shape = (frame.width, frame.height) if turned else (frame.height, frame.width)
-            return _First(shape, _time_of(frame), stream.guessed_rate, int(frame.color_trc))
+            seen = colour.orientation_of(frame)
+            shape = (frame.width, frame.height) if seen.transposed else (frame.height, frame.width)
+            aspect = stream.sample_aspect_ratio or Fraction(1)
+            return _First(
+                shape=shape,
+                time_s=_time_of(frame),
+                declared=stream.guessed_rate,
+                transfer=int(frame.color_trc),
+                orientation=seen,
+                pixel_aspect=1 / aspect if seen.transposed else aspect,
+            )
     damage.report()
     return None
 

@@ -161,7 +161,12 @@ class _Pass:
             "max_duration_s": self.max_duration_s,
             "frames": frames,
         }
-        with sandbox.stream("avsafe.media.decoder:stream", kwargs, limits=self.limits) as messages:
+        with sandbox.stream(
+            "avsafe.media.decoder:stream",
+            kwargs,
+            limits=self.limits,
+            item_bytes=3 * self.limits.max_pixels + 4096,  # one frame and its header
+        ) as messages:
             for message in messages:
                 data = message.arrays["data"]
                 self._check(data, frames)

@@ -55,7 +55,7 @@ def call(
     >>> call("avsafe.media.selftest:echo", {"value": [1, 2]})  # doctest: +SKIP
     [1, 2]
     """
-    with _Child(target, kwargs, limits or Limits(), readable) as child:
+    with _Child(target, kwargs, limits or Limits(), readable, 0) as child:
         for message in child.messages():
             raise SandboxFailure(
                 f"{target} streams ({sorted(message.header)}); use sandbox.stream."
@@ -70,13 +70,15 @@ def stream(
     *,
     limits: Limits | None = None,
     readable: Sequence[Path | str] = (),
+    item_bytes: int = 0,
 ) -> Iterator[Iterator[Message]]:
     """Like ``call`` for a function that yields ``wire.Message``: headers with numpy arrays.
 
     The child waits while the caller is busy, so neither side holds more than one message. Leaving
-    the context ends the child.
+    the context ends the child. One message may be as large as ``Limits.output_bytes``, or
+    ``item_bytes`` where that is more.
     """
-    with _Child(target, kwargs, limits or Limits(), readable) as child:
+    with _Child(target, kwargs, limits or Limits(), readable, item_bytes) as child:
         yield child.messages()
 
 
@@ -89,6 +91,7 @@ class _Child:
         kwargs: Mapping[str, Any],
         limits: Limits,
         readable: Sequence[Path | str],
+        item_bytes: int,
     ) -> None:
         check_target(target)
         if os.name != "posix":
@@ -98,6 +101,7 @@ class _Child:
             )
         self._target = target
         self._limits = limits
+        self._most_bytes = max(limits.output_bytes, item_bytes)
         self._waited_s = 0.0
         self._printed = bytearray()
         self.result: Any = None
@@ -137,7 +141,7 @@ class _Child:
     def messages(self) -> Iterator[Message]:
         """The streamed messages; afterwards ``result`` is set."""
         while True:
-            message = receive(self._read_into, self._most_bytes())
+            message = receive(self._read_into, self._most_bytes)
             kind = message.header.get("kind")
             if kind == "item":
                 yield message
@@ -151,9 +155,6 @@ class _Child:
                 _warn_once(self.confined)
             else:
                 raise SandboxFailure(f"{self._target} answered with an unknown kind {kind!r}.")
-
-    def _most_bytes(self) -> int:
-        return max(self._limits.output_bytes, 3 * self._limits.max_pixels + 4096)
 
     def _read_into(self, buffer: memoryview) -> None:
         while len(buffer):
@@ -306,7 +307,7 @@ def capabilities() -> dict[str, Any]:
     found: dict[str, Any] = {"system": f"{platform.system()} {platform.machine()}"}
     if os.name != "posix":
         return {**found, "rlimits": False}
-    with _Child("avsafe.media.selftest:report", {"parent": os.getpid()}, Limits(), ()) as child:
+    with _Child("avsafe.media.selftest:report", {"parent": os.getpid()}, Limits(), (), 0) as child:
         for _ in child.messages():
             pass
         return {**found, **child.confined, **child.result}

@@ -159,6 +159,7 @@ class _VideoTrack(_Track):
         self._frames = iter(raw.frames or ())
         self._spec, self._codec = spec, spec.video_codec or codec
         self._stream: Any = None
+        self._details = raw.details
         self._size = (0, 0)
         self._reformatter = VideoReformatter()
         self._stream = container.add_stream(_VIDEO_ENCODERS[self._codec], rate=raw.frame_rate)
@@ -180,7 +181,19 @@ class _VideoTrack(_Track):
         context.thread_count = self._spec.threads
         context.color_range, context.colorspace = 1, 1  # limited, BT.709 (ITU-T H.273)
         context.color_primaries, context.color_trc = 1, 1
+        aspect = Fraction(str(self._details.get("pixel_aspect", 1)))
+        if aspect != 1:
+            context.sample_aspect_ratio = aspect
         context.options = self._options()
+        if (stream.width, stream.height) != (width, height):
+            log.warning(
+                "%d x %d pixels are written as %d x %d: 4:2:0 needs even sides, so the last row or "
+                "column is repeated",
+                width,
+                height,
+                stream.width,
+                stream.height,
+            )
 
     def _options(self) -> dict[str, str]:
         if self._codec == "vp9":
