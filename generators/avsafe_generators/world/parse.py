@@ -1,0 +1,306 @@
+"""Prompt -> what to show. Tolerant: it takes the words it knows and reports the ones it doesn't.
+
+The grammar: adjectives wait for the next noun; after a noun, in the same clause, they go back to it
+when it still lacks them ("boule rouge", "the ball is red"). Motions belong to the last object of the
+clause, or wait for the next one. What is left over at the end belongs to all objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from avsafe.errors import NotUnderstood
+from avsafe_generators.world import words
+from avsafe_generators.world.words import Concept
+
+ADJECTIVES = frozenset(("color", "material", "pattern", "size", "tone"))
+# Motions of one kind exclude one another; those of different kinds add up.
+AXIS_OF_MOTION = {
+    **dict.fromkeys(("left", "right", "orbit", "swing", "still"), "across"),
+    **dict.fromkeys(("up", "down", "bounce", "fall", "jump", "float"), "height"),
+    **dict.fromkeys(("roll", "slide", "spin", "shake"), "turn"),
+    **dict.fromkeys(("approach", "recede"), "depth"),
+    **dict.fromkeys(("grow", "shrink"), "scale"),
+}
+_MAX_REPORTED = 200  # words listed in `ignored`; the number of all of them is reported beside it
+_MAX_WORD = 40  # letters shown of one unknown word
+
+
+@dataclass
+class Wish:
+    """One object as asked for; None where the prompt leaves the choice to the seed."""
+
+    shape: str | None = None
+    count: int = 1
+    traits: dict[str, str] = field(default_factory=dict)  # color, material, pattern, size, tone
+    motions: dict[str, str] = field(default_factory=dict)  # axis -> motion
+    place: str | None = None  # left | right
+    speed: str | None = None
+
+
+@dataclass
+class Description:
+    """What was understood of a prompt, and what was not."""
+
+    wishes: list[Wish] = field(default_factory=list)
+    setting: str | None = None
+    setting_color: str | None = None
+    time: str | None = None
+    weather: list[str] = field(default_factory=list)
+    camera: str | None = None
+    music: bool = False
+    understood: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)  # known, but with nothing to apply to
+    ignored: list[str] = field(default_factory=list)
+    n_ignored: int = 0
+    excluded: frozenset[Concept] = frozenset()
+    dropped: int = 0  # objects beyond words.MAX_COUNT
+
+
+class _Reader:
+    """The state of one left-to-right reading."""
+
+    def __init__(self, excluded: frozenset[Concept]) -> None:
+        self.out = Description(excluded=excluded)
+        self.waiting = Wish()  # adjectives, number and motions that wait for their noun
+        self.last: Wish | None = None  # the object that words after it may still describe
+        self.clause_has_object = False
+
+    def adjective(self, concept: Concept, *, noun_follows: bool) -> None:
+        goes_back = (
+            self.last is not None
+            and self.clause_has_object
+            and not noun_follows
+            and concept.kind not in self.last.traits
+        )
+        target = self.last if goes_back and self.last is not None else self.waiting
+        target.traits[concept.kind] = concept.value
+
+    def motion(self, value: str) -> None:
+        target = self.last if self.last is not None and self.clause_has_object else self.waiting
+        target.motions[AXIS_OF_MOTION[value]] = value
+
+    def shape(self, value: str) -> None:
+        wish, self.waiting = self.waiting, Wish()
+        if (
+            self.last is not None
+            and not wish.traits
+            and wish.count == 1
+            and self.last.shape is None
+        ):
+            wish = self.last
+        wish.shape = value
+        self.last = wish
+        self.clause_has_object = True
+        self.out.wishes.append(wish)
+
+    def setting(self, value: str) -> None:
+        color = self.waiting.traits.pop("color", None)
+        if self.waiting.traits.pop("tone", None) == "dark" and self.out.time is None:
+            self.out.time = "night"
+        self.out.setting = self.out.setting or value
+        self.out.setting_color = self.out.setting_color or color
+
+    def end_clause(self) -> None:
+        """Adjectives that found no noun describe the object before them, where it lacks them."""
+        if self.last is not None:
+            for kind, value in list(self.waiting.traits.items()):
+                if kind not in self.last.traits:
+                    self.last.traits[kind] = self.waiting.traits.pop(kind)
+        self.clause_has_object = False
+
+
+def parse(prompt: str, negative_prompt: str = "") -> Description:
+    """Read a prompt. Linear in its length; never fails on odd characters.
+
+    Raises NotUnderstood when nothing of it can be shown.
+
+    >>> parse("two red balls bouncing by the sea").wishes[0].count
+    2
+    """
+    reader = _Reader(_concepts_in(negative_prompt))
+    tokens = words.tokens(prompt)
+    _read(tokens, reader)
+    _finish(reader)
+    out = reader.out
+    out.unused = [w for w in out.understood if words.lookup()[w] not in _used(out)]
+    out.understood = [w for w in out.understood if w not in out.unused]
+    if not (out.wishes or out.setting or out.time or out.weather):
+        given = ", ".join(out.ignored[:8]) or "no words"
+        raise NotUnderstood(
+            f"The world generator understands nothing of this prompt ({given}). It knows a closed "
+            f"vocabulary in English, Italian, French, Spanish and German; for example: {words.EXAMPLES}."
+        )
+    return out
+
+
+def _used(out: Description) -> set[Concept]:
+    """Every concept that changes what is shown, or that was left out because a prompt said so."""
+    used = {Concept("weather", value) for value in out.weather} | set(out.excluded)
+    used |= {Concept("setting", out.setting or ""), Concept("color", out.setting_color or "")}
+    used |= {Concept("time", out.time or ""), Concept("camera", "zoom-in" if out.camera else "")}
+    if "stars" in out.weather or any(wish.shape == "star" for wish in out.wishes):
+        used |= {Concept("weather", "stars"), Concept("shape", "star")}  # a plural may mean either
+    if any(wish.shape == "moon" for wish in out.wishes):
+        used.add(Concept("time", "night"))
+    if out.music:
+        used.add(Concept("sound", "music"))
+    if out.time == "night":
+        used.add(Concept("tone", "dark"))
+    for wish in out.wishes:
+        used |= {Concept(kind, value) for kind, value in wish.traits.items()}
+        used |= {Concept("motion", value) for value in wish.motions.values()}
+        used |= {Concept("shape", wish.shape or ""), Concept("speed", wish.speed or "")}
+        used |= {Concept("count", str(number)) for number in range(2, words.MAX_COUNT + 1)}
+        if wish.place or {"left", "right"} & set(wish.motions.values()) or out.camera:
+            used |= {Concept("motion", "left"), Concept("motion", "right")}
+    return used
+
+
+def _concepts_in(text: str) -> frozenset[Concept]:
+    table = words.lookup()
+    return frozenset(table[t] for t in words.tokens(text) if t in table)
+
+
+def _read(tokens: list[str], reader: _Reader) -> None:
+    table, out = words.lookup(), reader.out
+    understood: dict[str, None] = {}
+    ignored: dict[str, None] = {}
+    negated: set[Concept] = set()
+    negate = False
+    content: list[str] = ["", ""]  # the two words before, articles left out
+    for position, token in enumerate(tokens):
+        if token in words.JOINERS:
+            reader.end_clause()
+            negate = False
+            content = ["", ""]
+            continue
+        if token in words.NEGATIONS:
+            negate = True
+            continue
+        if token in words.BACKGROUND and reader.waiting.traits.get("color"):
+            reader.setting("studio")
+        concept = table.get(token)
+        if concept is None and token in words.CAMERA:
+            content = [content[1], token]
+            continue
+        if concept is None:
+            if token in words.STOP_WORDS or token in words.OUT:
+                if token in words.FROM or token in words.PLACED:
+                    content = [content[1], token]
+                if token in words.OUT and out.camera == "zoom-in":
+                    out.camera = "zoom-out"
+            elif len(ignored) < _MAX_REPORTED or token in ignored:
+                out.n_ignored += token not in ignored
+                ignored[token[:_MAX_WORD]] = None
+            else:
+                out.n_ignored += 1
+            content = [content[1], token] if token not in words.STOP_WORDS else content
+            continue
+        understood[token] = None
+        if negate or concept in out.excluded:
+            negated |= {concept}
+            negate = negate and concept.kind in ADJECTIVES
+        else:
+            _take(concept, token, content, tokens[position + 1 : position + 6], reader)
+        content = [content[1], token]
+    reader.end_clause()
+    out.excluded |= negated
+    out.understood, out.ignored = list(understood), list(ignored)
+
+
+def _take(
+    concept: Concept, token: str, before: list[str], after: list[str], reader: _Reader
+) -> None:
+    out, value = reader.out, concept.value
+    match concept.kind:
+        case "motion" if value in ("left", "right") and set(before) & words.CAMERA:
+            out.camera = f"pan-{value}"
+        case "motion" if value in ("left", "right") and before[1] in words.FROM:
+            opposite = "right" if value == "left" else "left"
+            reader.motion(opposite)
+        case "motion" if value in ("left", "right") and before[1] in words.PLACED:
+            (reader.last or reader.waiting).place = value
+        case "motion":
+            reader.motion(value)
+        case "color" if set(after[:1]) & words.BACKGROUND or (
+            set(before) & words.BACKGROUND and reader.last is not None
+        ):
+            out.setting, out.setting_color = out.setting or "studio", value
+        case "color" | "material" | "pattern" | "size" | "tone":
+            reader.adjective(concept, noun_follows=_noun_follows(after))
+        case "shape" | "weather" if token in words.STAR_PLURALS:
+            if _described(reader):
+                reader.shape("star")
+            elif "stars" not in out.weather:
+                out.weather.append("stars")
+        case "time" if token in words.MOONS and reader.waiting.traits:
+            reader.shape("moon")
+        case "shape":
+            reader.shape(value)
+        case "count":
+            reader.waiting.count = int(value)
+        case "speed":
+            (reader.last or reader.waiting).speed = value
+        case "setting":
+            reader.setting(value)
+        case "time":
+            out.time = out.time or value
+        case "weather":
+            if value not in out.weather:
+                out.weather.append(value)
+        case "camera":
+            out.camera = value
+        case "sound":
+            out.music = True
+
+
+def _noun_follows(after: list[str]) -> bool:
+    """Only adjectives, numbers and motions stand between here and the next noun."""
+    for token in after:
+        concept = words.lookup().get(token)
+        if concept is None:
+            return token in words.BACKGROUND
+        if concept.kind in ("shape", "setting"):
+            return True
+        if concept.kind not in ADJECTIVES | {"count", "motion", "speed"}:
+            return token in words.STAR_PLURALS | words.MOONS
+    return False
+
+
+def _described(reader: _Reader) -> bool:
+    return bool(reader.waiting.traits) or reader.waiting.count > 1 or bool(reader.waiting.motions)
+
+
+def _finish(reader: _Reader) -> None:
+    """Give what is left over to all objects; a motion or a colour alone moves or paints a ball."""
+    out, left = reader.out, reader.waiting
+    tone = left.traits.pop("tone", None)
+    if out.wishes:
+        for wish in out.wishes:
+            for axis, motion in left.motions.items():
+                wish.motions.setdefault(axis, motion)
+            wish.speed = wish.speed or left.speed
+    elif left.traits or left.motions:
+        out.wishes.append(left)
+    elif tone == "dark" and out.setting and out.time is None:
+        out.time = "night"
+    kept: list[Wish] = []
+    for wish in out.wishes:
+        room = words.MAX_COUNT - sum(w.count for w in kept)
+        out.dropped += max(0, wish.count - room)
+        if room > 0:
+            wish.count = min(wish.count, room)
+            kept.append(wish)
+    out.wishes = kept
+
+
+def phrases(items: Iterable[str]) -> str:
+    """Join as a person would.
+
+    >>> phrases(["a", "b", "c"])
+    'a, b and c'
+    """
+    listed = list(items)
+    return " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
