@@ -45,6 +45,8 @@ class Lexicon:
     """The compiled word list."""
 
     safe: re.Pattern[str]
+    soften: re.Pattern[str]
+    strip: re.Pattern[str]
     terms: tuple[_Terms, ...]
     pairs: tuple[_Pair, ...]
     strong_words: tuple[str, ...]  # single words of score >= 75: a masked word may be one of them
@@ -57,12 +59,15 @@ class Lexicon:
             if item["category"] not in CATEGORIES:
                 raise ValueError(f"{_FILE.name}: no such category: {item['category']}")
         terms = tuple(
-            _Terms(item["category"], item["score"], _pattern(item["words"]))
+            _Terms(item["category"], item["score"], phrase_pattern(item["words"]))
             for item in data["terms"]
         )
         pairs = tuple(
             _Pair(
-                item["category"], item["score"], _pattern(item["first"]), _pattern(item["second"])
+                item["category"],
+                item["score"],
+                phrase_pattern(item["first"]),
+                phrase_pattern(item["second"]),
             )
             for item in data["pairs"]
         )
@@ -73,7 +78,14 @@ class Lexicon:
             if item["score"] >= 50 and item["category"] != "minor" and " " not in word
         }
         strong = tuple(sorted(word for word in words if len(word) >= 4 and word.isalpha()))
-        return cls(_pattern(data["safe"]["phrases"]), terms, pairs, strong)
+        return cls(
+            safe=phrase_pattern(data["safe"]["phrases"]),
+            soften=phrase_pattern(data["soften"]["phrases"]),
+            strip=phrase_pattern(data["negative"]["clothing"]),
+            terms=terms,
+            pairs=pairs,
+            strong_words=strong,
+        )
 
     def score(self, text: str, how: str, tally: Tally) -> None:
         """Add what a text holds. ``how`` names the reading it came from."""
@@ -121,8 +133,14 @@ def _source(term: str, how: str) -> str:
     return f"{SCORER}:{term_hash(term)} ({how})"
 
 
-def _pattern(words: list[str]) -> re.Pattern[str]:
-    """One alternation; longest first, so that the most telling term is the one that is reported."""
+def phrase_pattern(words: list[str]) -> re.Pattern[str]:
+    """One pattern for a list of folded phrases: "*" is any letters of a word, a space any break.
+
+    Longest first, so that the most telling term is the one that is reported.
+
+    >>> bool(phrase_pattern(["fake id*"]).search("a fake-ids shop"))
+    True
+    """
     parts = []
     for word in sorted(set(words), key=lambda item: (-len(item), item)):
         pieces = [re.escape(piece).replace(r"\*", r"\w*") for piece in word.split()]
