@@ -69,9 +69,26 @@ class Codes:
     def has(self, code: str) -> bool:
         return any(code == found for found, _ in self.success)
 
+    def then(self, later: Codes) -> Codes:
+        """These codes, as recorded when an ingredient was taken in, brought up to date by what a
+        validator finds now. A later failure always counts; a recorded doubt about the signer is
+        lifted only when the signer is now found trusted."""
+        lifted = about_signer() if later.has("signingCredential.trusted") else frozenset()
+        kept = tuple(item for item in self.failure if item[0] not in lifted)
+        failed = {code for code, _ in later.failure}
+        good = self.success + later.success
+        if failed & about_signer():
+            good = tuple(item for item in good if item[0] != "signingCredential.trusted")
+        return Codes(good, self.informational + later.informational, kept + later.failure)
+
     @property
     def failures(self) -> tuple[str, ...]:
         return tuple(code for code, _ in self.failure)
+
+
+def about_signer() -> frozenset[str]:
+    """Failure codes that say something about who signed, and nothing about the file."""
+    return _SIGNER | _EXPIRED
 
 
 def classify(active: Codes, ingredients: Iterable[Codes] = ()) -> tuple[CredentialStatus, str]:
@@ -85,11 +102,10 @@ def classify(active: Codes, ingredients: Iterable[Codes] = ()) -> tuple[Credenti
     <CredentialStatus.DAMAGED: 'damaged'>
     """
     failures = dict.fromkeys(active.failures)
-    about_signer = _SIGNER | _EXPIRED
     beyond_signer = [
         (code, text)
         for code, text in active.failure
-        if code not in about_signer and not code.startswith("cawg.")
+        if code not in about_signer() and not code.startswith("cawg.")
     ]
     content = [(code, text) for code, text in beyond_signer if code in _CONTENT]
     claim = [(code, text) for code, text in beyond_signer if code not in _CONTENT]
@@ -114,7 +130,7 @@ def classify(active: Codes, ingredients: Iterable[Codes] = ()) -> tuple[Credenti
             "picture, sound or container differ from what was signed.",
         )
     for found in ingredients:
-        broken = [code for code in found.failures if code not in about_signer | _CONTENT]
+        broken = [code for code in found.failures if code not in about_signer() | _CONTENT]
         broken = [code for code in broken if not code.startswith("cawg.")]
         if broken:
             return CredentialStatus.DAMAGED, _REASONS.get(

@@ -45,24 +45,59 @@ class Content:
     personal: Mapping[str, Any] = field(default_factory=dict)
 
 
-def describe(
-    store: Mapping[str, Any], results: Mapping[str, Any], *, include_personal: bool
-) -> Content:
-    """The store in our words. ``results`` are its validation results."""
-    manifests: Mapping[str, Mapping[str, Any]] = store.get("manifests") or {}
-    active_id = store.get("active_manifest")
-    label = _binding_manifest(manifests, active_id)
-    manifest = manifests.get(label or "", {})
+@dataclass(frozen=True)
+class Store:
+    """A manifest store as the library prints it, and which of its manifests are updates."""
+
+    data: Mapping[str, Any]
+    updates: frozenset[str] = frozenset()
+
+    @property
+    def manifests(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.data.get("manifests") or {}
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        return self.data.get("validation_results") or {}
+
+    @property
+    def active_id(self) -> str | None:
+        return _text(self.data.get("active_manifest"))
+
+    @property
+    def binding_id(self) -> str | None:
+        """The manifest that binds the content: the active one, or the one below it when that is an
+        update manifest (a later time stamp, for one), which has no binding of its own."""
+        label = self.active_id
+        for _ in range(_MAX_DEPTH):
+            if label not in self.updates:
+                return label
+            below = self.parent_of(label or "")
+            label = _text(below.get("active_manifest")) if below else None
+        return None
+
+    def parent_of(self, label: str) -> Mapping[str, Any] | None:
+        """The ingredient that a manifest is a version of."""
+        for item in (self.manifests.get(label) or {}).get("ingredients") or ():
+            if isinstance(item, Mapping) and item.get("relationship") == "parentOf":
+                return item
+        return None
+
+
+def describe(store: Store, *, include_personal: bool) -> Content:
+    """The store in our words."""
+    label = store.binding_id
+    manifest = store.manifests.get(label or "", {})
     signature = manifest.get("signature_info") or {}
-    ingredients = tuple(_ingredients(manifest, manifests, results, _Budget()))
-    stamp = _timestamp(results, label, active_id)
+    ingredients = tuple(_ingredients(manifest, store, _Budget()))
+    authority, trusted, stamped_at = _timestamp(store)
     return Content(
         manifest_id=label,
-        active_manifest_id=active_id,
+        active_manifest_id=store.active_id,
         issuer=_text(signature.get("issuer")),
-        signed_at=_text(signature.get("time")),
-        timestamped=stamp is not None,
-        timestamp_authority=stamp,
+        signed_at=_text(signature.get("time")) or stamped_at,
+        timestamped=trusted,
+        timestamp_authority=authority,
         algorithm=_text(signature.get("alg")),
         claim_generator=_claim_generator(manifest),
         format=_text(manifest.get("format")),
@@ -74,35 +109,49 @@ def describe(
     )
 
 
-def _binding_manifest(manifests: Mapping[str, Any], active: str | None) -> str | None:
-    """The manifest that speaks of the content: the active one, or its parent when the active one is
-    an update manifest (a later time stamp, for one) that has no binding of its own."""
-    label = active
-    for _ in range(_MAX_DEPTH):
-        manifest = manifests.get(label or "") or {}
-        labels = [str(item.get("label", "")) for item in manifest.get("assertions") or ()]
-        parents = [
-            item
-            for item in manifest.get("ingredients") or ()
-            if item.get("relationship") == "parentOf" and item.get("active_manifest")
-        ]
-        says_something = any(name.startswith("c2pa.actions") for name in labels)
-        is_update = any(name.startswith("c2pa.time-stamp") for name in labels)
-        if not parents or (says_something and not is_update):
-            return label
-        label = str(parents[0]["active_manifest"])
-    return active
+def _timestamp(store: Store) -> tuple[str | None, bool, str | None]:
+    """The authority whose valid time stamp is on the binding manifest, whether we trust it, when.
 
-
-def _timestamp(results: Mapping[str, Any], label: str | None, active: str | None) -> str | None:
-    """The authority whose time stamp on the binding manifest is valid and trusted."""
-    codes = Codes.of(results.get("activeManifest"))
-    if not codes.has("timeStamp.trusted"):
-        return None
+    The stamp is in the manifest's own signature, or in a later update manifest: an assertion over
+    the first signature, from the authority that stamped the update itself.
+    """
+    codes = Codes.of(store.results.get("activeManifest"))
+    top = store.manifests.get(store.active_id or "") or {}
+    label = store.binding_id
+    if label != store.active_id and not any(
+        label in data for data in _assertions(top, "c2pa.time-stamp")
+    ):
+        return None, False, None
     for code, text in codes.success:
-        if code == "timeStamp.trusted":
-            return text.rpartition(": ")[2] or "unnamed"
-    return None
+        if code == "timeStamp.validated":
+            authority = text.rpartition(": ")[2] or "an authority without a name"
+            time = _text((top.get("signature_info") or {}).get("time"))
+            return authority, codes.has("timeStamp.trusted"), time
+    return None, False, None
+
+
+def status_of(store: Store) -> tuple[CredentialStatus, str]:
+    """The status of the file as a whole.
+
+    With update manifests on top, every manifest down to the one that binds the content must hold:
+    its signer is the one that speaks of the content.
+    """
+    active = Codes.of(store.results.get("activeManifest"))
+    deltas = [
+        Codes.of(item.get("validationDeltas"))
+        for item in store.results.get("ingredientDeltas") or ()
+    ]
+    status, reason = classify(active, deltas)
+    label = store.active_id
+    for _ in range(_MAX_DEPTH):
+        if status is not CredentialStatus.TRUSTED or label not in store.updates:
+            return status, reason
+        below = store.parent_of(label or "")
+        label = _text(below.get("active_manifest")) if below else None
+        if below is None or label not in store.manifests:
+            return CredentialStatus.DAMAGED, "the manifest that an update refers to is missing."
+        status, reason = classify(_ingredient_codes(below, label or "", store))
+    return CredentialStatus.DAMAGED, "its update manifests refer to one another in a circle."
 
 
 def _claim_generator(manifest: Mapping[str, Any]) -> str | None:
@@ -164,22 +213,25 @@ class _Budget:
 
 
 def _ingredients(
-    manifest: Mapping[str, Any],
-    manifests: Mapping[str, Mapping[str, Any]],
-    results: Mapping[str, Any],
-    budget: _Budget,
-    seen: tuple[str, ...] = (),
+    manifest: Mapping[str, Any], store: Store, budget: _Budget, seen: tuple[str, ...] = ()
 ) -> Iterator[IngredientReport]:
     for item in manifest.get("ingredients") or ():
         if not isinstance(item, Mapping) or not budget.take() or len(seen) > _MAX_DEPTH:
             return
         label = _text(item.get("active_manifest"))
-        own = manifests.get(label or "") or {}
+        own = store.manifests.get(label or "") or {}
         signature = own.get("signature_info") or {}
-        status, failures = _ingredient_status(item, label, own, results)
+        failures: tuple[str, ...] = ()
+        if label is None:
+            status = CredentialStatus.NONE
+        elif not own:
+            status, failures = CredentialStatus.DAMAGED, ("ingredient.manifest.missing",)
+        else:
+            codes = _ingredient_codes(item, label, store)
+            status, failures = classify(codes)[0], tuple(dict.fromkeys(codes.failures))
         below: tuple[IngredientReport, ...] = ()
         if label and label not in seen:
-            below = tuple(_ingredients(own, manifests, results, budget, (*seen, label)))
+            below = tuple(_ingredients(own, store, budget, (*seen, label)))
         yield IngredientReport(
             relationship=_text(item.get("relationship")) or "unknown",
             status=status,
@@ -194,17 +246,8 @@ def _ingredients(
         )
 
 
-def _ingredient_status(
-    item: Mapping[str, Any],
-    label: str | None,
-    own: Mapping[str, Any],
-    results: Mapping[str, Any],
-) -> tuple[CredentialStatus, tuple[str, ...]]:
+def _ingredient_codes(item: Mapping[str, Any], label: str, store: Store) -> Codes:
     """As it was when the ingredient was taken in (recorded by that signer), plus what is new."""
-    if label is None:
-        return CredentialStatus.NONE, ()
-    if not own:
-        return CredentialStatus.DAMAGED, ("ingredient.manifest.missing",)
     recorded = item.get("validation_results") or {}
     codes = Codes.of(recorded.get("activeManifest"))
     if not recorded:  # written before C2PA 2.x: only a list of failures, or nothing
@@ -212,23 +255,23 @@ def _ingredient_status(
             (str(entry.get("code", "")), str(entry.get("explanation") or ""))
             for entry in item.get("validation_status") or ()
         )
+        # The store itself was checked just now (a broken one would be in the deltas); that the
+        # content matched is the word of whoever took it in: the content itself is not here.
         assumed = (("claimSignature.validated", ""), ("assertion.dataHash.match", ""))
         codes = Codes(success=assumed, failure=old)
-    new = tuple(
-        (code, text)
-        for entry in results.get("ingredientDeltas") or ()
-        if label in _urls(entry.get("validationDeltas"))
-        for code, text in Codes.of(entry.get("validationDeltas")).failure
-    )
-    codes = Codes(codes.success, codes.informational, codes.failure + new)
-    status, _ = classify(codes)
-    return status, tuple(dict.fromkeys(codes.failures))
+    for entry in store.results.get("ingredientDeltas") or ():
+        deltas = entry.get("validationDeltas")
+        if label in _urls(deltas):
+            codes = codes.then(Codes.of(deltas))
+    return codes
 
 
 def _urls(deltas: Any) -> str:
+    """The addresses that a set of codes speaks about."""
     if not isinstance(deltas, Mapping):
         return ""
-    return " ".join(str(entry.get("url", "")) for entry in deltas.get("failure") or ())
+    entries = [*(deltas.get("success") or ()), *(deltas.get("failure") or ())]
+    return " ".join(str(entry.get("url", "")) for entry in entries)
 
 
 def _soft_bindings(manifest: Mapping[str, Any]) -> Iterator[SoftBindingReport]:

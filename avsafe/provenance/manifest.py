@@ -46,13 +46,16 @@ def definition(manifest: Manifest) -> dict[str, Any]:
         assertions.append(_ai_disclosure(manifest))
     return {
         "claim_version": 2,
-        "claim_generator_info": [
-            {"name": "avsafe", "version": _own_version(), "specVersion": SPEC_VERSION}
-        ],
+        "claim_generator_info": [claim_generator()],
         "title": manifest.title,
         "format": manifest.mime,
         "assertions": assertions,
     }
+
+
+def claim_generator() -> dict[str, str]:
+    """Who writes the claim: this package."""
+    return {"name": "avsafe", "version": _own_version(), "specVersion": SPEC_VERSION}
 
 
 def ingredient_definition(ingredient: Ingredient) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avsafe.provenance import content, coverage, formats, settings
-from avsafe.provenance.classify import Codes, classify
+from avsafe.provenance.classify import Codes
 from avsafe.provenance.report import CredentialReport, CredentialStatus
 from avsafe.provenance.traces import has_traces
 
@@ -121,26 +121,23 @@ def _open(
 def _report(
     reader: c2pa.Reader, path: Path, sidecar: Path | None, include_personal: bool
 ) -> CredentialReport:
-    store: Mapping[str, Any] = json.loads(reader.json())
-    results = store.get("validation_results") or {}
-    active = Codes.of(results.get("activeManifest"))
-    deltas = [
-        Codes.of(item.get("validationDeltas")) for item in results.get("ingredientDeltas") or ()
-    ]
-    status, reason = classify(active, deltas)
     raw = _raw_manifests(reader)
-    described = content.describe(store, results, include_personal=include_personal)
+    updates = frozenset(label for label, item in raw.items() if item.get("isUpdateManifest"))
+    store = content.Store(json.loads(reader.json()), updates)
+    status, reason = content.status_of(store)
+    described = content.describe(store, include_personal=include_personal)
     assertions = raw.get(described.manifest_id or "", {}).get("assertions") or {}
+    active = Codes.of(store.results.get("activeManifest"))
     return CredentialReport(
         status=status,
         reason=reason,
         uncovered=coverage.uncovered(path, assertions, sidecar=sidecar),
-        embedded=sidecar is None,
+        sidecar=sidecar.name if sidecar else None,
         remote_url=reader.get_remote_url(),
         successes=tuple(code for code, _ in active.success),
         informational=tuple(code for code, _ in active.informational),
         failures=active.failures,
-        state=store.get("validation_state"),
+        state=store.data.get("validation_state"),
         **vars(described),
     )
 

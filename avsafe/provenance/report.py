@@ -115,7 +115,7 @@ class CredentialReport:
     ingredients: tuple[IngredientReport, ...] = ()
     soft_bindings: tuple[SoftBindingReport, ...] = ()
     uncovered: tuple[ByteRange, ...] = ()
-    embedded: bool = True
+    sidecar: str | None = None  # name of the .c2pa file that was read; None: embedded
     remote_url: str | None = None
     successes: tuple[str, ...] = ()  # validation codes of C2PA
     informational: tuple[str, ...] = ()

@@ -39,6 +39,7 @@ _KNOWN: Mapping[str, Mapping[str, type]] = {
         "auto_timestamp_assertion.enabled": bool,
         "auto_timestamp_assertion.skip_existing": bool,
         "auto_timestamp_assertion.fetch_scope": str,
+        "actions.all_actions_included": bool,
         "actions.auto_created_action.enabled": bool,
         "actions.auto_opened_action.enabled": bool,
         "actions.auto_placed_action.enabled": bool,
@@ -84,13 +85,12 @@ def reading(anchors: str) -> dict[str, dict[str, Any]]:
     return _merged(_common(anchors), {"cawg_trust": {"verify_trust_list": True}})
 
 
-def signing(anchors: str, *, timestamp_host: str | None = None) -> dict[str, dict[str, Any]]:
-    """The settings to sign with: no thumbnail, no action added behind our back, no network but the
-    time stamp authority's host."""
+def signing(anchors: str) -> dict[str, dict[str, Any]]:
+    """The settings to sign with: no thumbnail, no action added behind our back, no network (time
+    stamps are fetched by ``tsa``, not by the library)."""
     return _merged(
         _common(anchors),
         {
-            "core": {"allowed_network_hosts": [timestamp_host] if timestamp_host else []},
             "builder": {
                 "thumbnail.enabled": False,  # a 256x256 PNG would grow by 280 KB instead of 3
                 "actions.auto_created_action.enabled": False,

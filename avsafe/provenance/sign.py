@@ -3,30 +3,32 @@
 One signing, in numbered steps:
 1. check the manifest and the container; 2. build the claim with the ingredients' own credentials;
 3. sign into a hidden file in the destination's folder; 4. time-stamp, or say why not;
-5. read it back with the signer's own anchors: it must be trusted; 6. make it durable; 7. rename.
+5. read it back with the signer's own anchors: it must be trusted; 6. make it durable and rename.
 A failure at any step leaves neither destination nor sidecar.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import secrets
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from avsafe.errors import CredentialInvalid, SigningFailed, UnsupportedMedia, UsageError
-from avsafe.provenance import formats, settings
+from avsafe.errors import (
+    AvsafeError,
+    CredentialInvalid,
+    SigningFailed,
+    UnsupportedMedia,
+)
+from avsafe.provenance import formats, settings, stamp, tsa
 from avsafe.provenance import manifest as manifests
 from avsafe.provenance.lint import require_claim_signer
 from avsafe.provenance.read import read
 from avsafe.provenance.report import CredentialReport, CredentialStatus
 from avsafe.provenance.signer import Signer, checked
+from avsafe.provenance.staged import staged
 
 if TYPE_CHECKING:
     import c2pa
@@ -35,15 +37,20 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+NOT_STAMPED = (
+    "Signed without a time stamp: when the certificate expires, the file will read as expired. "
+    "Stamp it before then with `avsafe keys stamp FILE --tsa URL`."
+)
+
 
 @dataclass(frozen=True)
 class Signed:
     """What came out of one signing."""
 
-    manifest_id: str  # urn:c2pa:...; the active manifest
+    manifest_id: str  # urn:c2pa:...
     manifest_bytes: bytes  # the whole manifest store (JUMBF), as a resolver hands it out
     sidecar: Path | None
-    timestamped: bool
+    timestamped: bool  # a valid time stamp is in it (its authority may be unknown here)
     warnings: tuple[str, ...] = ()
 
 
@@ -72,46 +79,52 @@ def sign_file(
             f"{', '.join(sorted(formats.EMBEDDED))}; with a sidecar: "
             f"{', '.join(sorted(formats.SIDECAR))}."
         )
-    definition = manifests.definition(manifest)
-    definition["format"] = container.mime
+    definition = manifests.definition(manifest) | {"format": container.mime}
     require_claim_signer(signer.chain_pem)
-    _check_url(timestamp_url)
-    warnings: list[str] = list(getattr(signer, "warnings", ()))
+    if timestamp_url is not None:
+        tsa.check_url(timestamp_url)
     sidecar = None if container.embedded else formats.sidecar_path(destination)
 
-    with _staged(destination, sidecar) as staged:
-        # 2-4
-        manifest_bytes, problem = _sign_with_fallback(
-            source, staged.media, manifest, definition, container, signer, timestamp_url
-        )
-        if problem:
-            warnings.append(problem)
-        if staged.sidecar is not None:
-            staged.sidecar.write_bytes(manifest_bytes)
-        # 5
-        report = verify_own(staged.media, signer, staged.sidecar)
-        if not report.timestamped and not problem:
-            warnings.append(NOT_STAMPED)
-        # 6-7
-        staged.commit()
+    with staged(destination, sidecar) as staging:
+        # 2-3
+        store = _sign(source, staging.media, manifest, definition, container, signer)
+        if staging.sidecar is not None:
+            staging.sidecar.write_bytes(store)
+        report = _verified(staging.media, signer, staging.sidecar)
+        # 4-5
+        problem = None
+        if timestamp_url is not None:
+            holder = staging.sidecar or staging.media
+            try:
+                _, fill = stamp.apply(holder, report.manifest_id or "", timestamp_url)
+                report = _verified(staging.media, signer, staging.sidecar)
+                store = fill(store)
+            except (SigningFailed, UnsupportedMedia) as error:
+                problem = f"{error} {NOT_STAMPED}"
+        # 6
+        staging.commit()
+    stamped = report.timestamp_authority is not None
+    warnings = [*getattr(signer, "warnings", ()), *_stamp_warnings(report, problem)]
     for warning in warnings:
         _log.warning("%s: %s", destination.name, warning)
-    return Signed(
-        manifest_id=report.manifest_id or "",
-        manifest_bytes=manifest_bytes,
-        sidecar=sidecar,
-        timestamped=report.timestamped,
-        warnings=tuple(warnings),
-    )
+    return Signed(report.manifest_id or "", store, sidecar, stamped, tuple(warnings))
 
 
-NOT_STAMPED = (
-    "Signed without a time stamp: when the certificate expires, the file will read as expired. "
-    "Stamp it before then with `avsafe keys stamp FILE --tsa URL`."
-)
+def _stamp_warnings(report: CredentialReport, problem: str | None) -> list[str]:
+    if problem:
+        return [problem]
+    if report.timestamp_authority is None:
+        return [NOT_STAMPED]
+    if not report.timestamped:
+        return [
+            f"The time stamp of {report.timestamp_authority} is in the file, but the root of that "
+            "authority is on none of your lists: it will not count here. Add it with "
+            "`avsafe keys trust add`."
+        ]
+    return []
 
 
-def verify_own(path: Path, signer: Signer, sidecar: Path | None) -> CredentialReport:
+def _verified(path: Path, signer: Signer, sidecar: Path | None) -> CredentialReport:
     """Read back what was just written; CredentialInvalid unless it is trusted with the signer's
     own anchors."""
     report = read(path, anchors=signer.anchors_pem, sidecar=sidecar)
@@ -125,74 +138,6 @@ def verify_own(path: Path, signer: Signer, sidecar: Path | None) -> CredentialRe
     return report
 
 
-@dataclass
-class _Staged:
-    media: Path
-    sidecar: Path | None
-    destination: Path
-    final_sidecar: Path | None
-
-    def commit(self) -> None:
-        """The sidecar first: media without its sidecar would look unsigned."""
-        for path in (self.sidecar, self.media):
-            if path is not None:
-                _flush(path)
-        if self.sidecar is not None and self.final_sidecar is not None:
-            os.replace(self.sidecar, self.final_sidecar)
-        os.replace(self.media, self.destination)
-        _flush(self.destination.parent)
-
-
-@contextlib.contextmanager
-def _staged(destination: Path, sidecar: Path | None) -> Iterator[_Staged]:
-    """A hidden file in the destination's folder, so that the rename is atomic."""
-    # The destination's name is part of it, so that a cleaner who knows that name finds it.
-    stem = destination.stem.lstrip(".")
-    media = destination.with_name(f".{stem}.{secrets.token_hex(6)}{destination.suffix}")
-    staged = _Staged(
-        media,
-        media.with_name(media.name + ".c2pa") if sidecar is not None else None,
-        destination,
-        sidecar,
-    )
-    try:
-        yield staged
-    finally:
-        media.unlink(missing_ok=True)
-        if staged.sidecar is not None:
-            staged.sidecar.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sign_with_fallback(
-    source: Path,
-    target: Path,
-    manifest: Manifest,
-    definition: dict[str, Any],
-    container: formats.Container,
-    signer: Signer,
-    timestamp_url: str | None,
-) -> tuple[bytes, str | None]:
-    """The manifest store, and why there is no time stamp although one was asked for."""
-    try:
-        return _sign(source, target, manifest, definition, container, signer, timestamp_url), None
-    except _TimestampRefused as error:
-        _log.debug("time stamp authority failed", exc_info=True)
-        without = _sign(source, target, manifest, definition, container, signer, None)
-        return without, f"No time stamp from {timestamp_url} ({error}). {NOT_STAMPED}"
-
-
-class _TimestampRefused(Exception):
-    pass
-
-
 def _sign(
     source: Path,
     target: Path,
@@ -200,27 +145,24 @@ def _sign(
     definition: dict[str, Any],
     container: formats.Container,
     signer: Signer,
-    timestamp_url: str | None,
 ) -> bytes:
+    """Write the signed media (or a copy, when the store stands beside it); returns the store."""
     import c2pa
 
-    host = urlsplit(timestamp_url).netloc if timestamp_url else None
-    failures: list[SigningFailed] = []
-    calls: list[int] = []
+    failures: list[AvsafeError] = []
 
     def callback(data: bytes) -> bytes:
-        calls.append(len(data))
         try:
             return checked(signer, data)
-        except SigningFailed as error:
+        except AvsafeError as error:
             failures.append(error)
-            return b""  # the library turns this into an error of its own; ours is raised below
+            return b""  # the library makes its own error of this; ours is raised below
 
     try:
         with (
-            settings.context(settings.signing(signer.anchors_pem, timestamp_host=host)) as context,
+            settings.context(settings.signing(signer.anchors_pem)) as context,
             c2pa.Signer.from_callback(
-                callback, cose_algorithm(signer.algorithm), signer.chain_pem, timestamp_url
+                callback, _algorithm(signer.algorithm), signer.chain_pem
             ) as native,
             c2pa.Builder(definition, context=context) as builder,
             source.open("rb") as readable,
@@ -231,16 +173,14 @@ def _sign(
                     return bytes(builder.sign(native, container.mime, readable, writable))
             builder.set_no_embed()
             with open(os.devnull, "w+b") as nowhere:
-                data = bytes(builder.sign(native, container.mime, readable, nowhere))
+                store = bytes(builder.sign(native, container.mime, readable, nowhere))
             shutil.copyfile(source, target)
-            return data
+            return store
     except c2pa.C2paError as error:
         if failures:
             raise failures[0] from failures[0].__cause__
-        if timestamp_url and _is_timestamp_error(str(error)):
-            raise _TimestampRefused(_short(str(error))) from error
         raise SigningFailed(
-            f"{source.name} could not be signed: {_short(str(error))}. "
+            f"{source.name} could not be signed: {_short(error)}. "
             "Check the certificate with `avsafe keys lint` and that the file plays."
         ) from error
 
@@ -258,13 +198,11 @@ def _add_ingredients(builder: c2pa.Builder, manifest: Manifest) -> None:
                 builder.add_ingredient(described, mime, file)
         except c2pa.C2paError as error:
             raise SigningFailed(
-                f"Input {ingredient.title!r} cannot be recorded as an ingredient: "
-                f"{_short(str(error))}."
+                f"Input {ingredient.title!r} cannot be recorded as an ingredient: {_short(error)}."
             ) from error
 
 
-def cose_algorithm(name: str) -> c2pa.C2paSigningAlg:
-    """The library's name of a signing algorithm; SigningFailed for one it does not have."""
+def _algorithm(name: str) -> c2pa.C2paSigningAlg:
     import c2pa
 
     try:
@@ -274,16 +212,6 @@ def cose_algorithm(name: str) -> c2pa.C2paSigningAlg:
         raise SigningFailed(f"Unknown signing algorithm {name!r}. Expected {known}.") from None
 
 
-def _check_url(url: str | None) -> None:
-    if url is not None and urlsplit(url).scheme not in ("http", "https"):
-        raise UsageError(f"A time stamp authority is an http or https URL, not {url!r}.")
-
-
-def _is_timestamp_error(message: str) -> bool:
-    lowered = message.lower()
-    return any(word in lowered for word in ("timestamp", "time stamp", "tsa", "rfc3161", "http"))
-
-
-def _short(message: str) -> str:
-    """One line without the library's prefix."""
-    return " ".join(message.split())[:300].rstrip(".")
+def _short(error: Exception) -> str:
+    """One line of the library's message."""
+    return " ".join(str(error).split())[:300].rstrip(".")
