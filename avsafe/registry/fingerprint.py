@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,11 +24,21 @@ if TYPE_CHECKING:
     from avsafe.registry.agreement import Agreement
 
 FORMAT = 1
-FRAMES_PER_S = 4
+FRAMES_PER_S = 8  # a trimmed copy is then at most 1/16 s off the grid
 HASH_SIDE = 16  # 16 x 16 = 256 bits
-THUMB_SIDE = 4 * HASH_SIDE  # what imagehash.phash works on
+HASHED_SIDE = 4 * HASH_SIDE  # the picture that imagehash.phash transforms
+THUMB_SIDE = 160  # of which the middle 60 % still has 96 pixels
+KEYFRAMES = 16  # small pictures that a query keeps for the search of crops
 NO_CHROMAPRINT = "audio fingerprint not computed: install libchromaprint"
 _MAGIC = b"AVFP"
+
+
+def _no_thumbs() -> NDArray[np.uint8]:
+    return np.zeros((0, THUMB_SIDE, THUMB_SIDE), np.uint8)
+
+
+def _no_times() -> NDArray[np.int32]:
+    return np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -37,10 +47,14 @@ class Fingerprint:
 
     times_ms: NDArray[np.int32]  # (t,) of each sampled frame
     hashes: NDArray[np.uint8]  # (t, 32)
+    middles: NDArray[np.uint8]  # (t, 32) of the middle 60 %
     quality: NDArray[np.uint8]  # (t,) 0: flat, 255: rich in detail
+    middle_quality: NDArray[np.uint8]  # (t,)
     sound: NDArray[np.uint32]  # (k,)
     sound_missing: str = ""  # why there is no sound part, when the media has sound
     duration_s: float = 0.0
+    thumbs: NDArray[np.uint8] = field(default_factory=_no_thumbs)  # (m, 160, 160), never stored
+    thumb_times_ms: NDArray[np.int32] = field(default_factory=_no_times)  # (m,)
     format: int = FORMAT
 
     @property
@@ -51,7 +65,11 @@ class Fingerprint:
     def n_sound(self) -> int:
         return len(self.sound)
 
+    def thumb_quality(self) -> NDArray[np.uint8]:
+        return np.array([detail(thumb) for thumb in self.thumbs], np.uint8)
+
     def to_bytes(self) -> bytes:
+        """What the registry stores: hashes only, no small picture."""
         header = json.dumps(
             {
                 "t": self.n_frames,
@@ -67,7 +85,9 @@ class Fingerprint:
                 header,
                 self.times_ms.astype("<i4").tobytes(),
                 self.hashes.tobytes(),
+                self.middles.tobytes(),
                 self.quality.tobytes(),
+                self.middle_quality.tobytes(),
                 self.sound.astype("<u4").tobytes(),
             ]
         )
@@ -83,7 +103,7 @@ class Fingerprint:
         try:
             header = json.loads(data[8 : 8 + size])
             t, k = int(header["t"]), int(header["k"])
-            sizes = (4 * t, 32 * t, t, 4 * k)
+            sizes = (4 * t, 32 * t, 32 * t, t, t, 4 * k)
             if min(t, k) < 0 or len(data) != 8 + size + sum(sizes):
                 raise ValueError("wrong length")
             parts, start = [], 8 + size
@@ -93,8 +113,10 @@ class Fingerprint:
             return cls(
                 times_ms=np.frombuffer(parts[0], "<i4"),
                 hashes=np.frombuffer(parts[1], np.uint8).reshape(t, 32),
-                quality=np.frombuffer(parts[2], np.uint8),
-                sound=np.frombuffer(parts[3], "<u4"),
+                middles=np.frombuffer(parts[2], np.uint8).reshape(t, 32),
+                quality=np.frombuffer(parts[3], np.uint8),
+                middle_quality=np.frombuffer(parts[4], np.uint8),
+                sound=np.frombuffer(parts[5], "<u4"),
                 sound_missing=str(header["missing"]),
                 duration_s=float(header["duration_s"]),
             )
@@ -108,7 +130,10 @@ class FingerprintExtractor:
     def __init__(self) -> None:
         self._times_ms: list[int] = []
         self._hashes: list[NDArray[np.uint8]] = []
-        self._quality: list[int] = []
+        self._middles: list[NDArray[np.uint8]] = []
+        self._quality: list[tuple[int, int]] = []
+        self._keyframes: list[tuple[int, NDArray[np.uint8]]] = []
+        self._key_every = FRAMES_PER_S // 2
         self._next_s = 0.0
         self._last_s = 0.0
         self._sound: _Sound | None = None
@@ -122,9 +147,20 @@ class FingerprintExtractor:
             return
         self._next_s = (np.floor(time_s * FRAMES_PER_S + 1e-6) + 1) / FRAMES_PER_S
         thumb = thumbnail(frame)
+        middle = middle_of(thumb)
+        if len(self._times_ms) % self._key_every == 0:
+            self._keep(round(time_s * 1000), thumb)
         self._times_ms.append(round(time_s * 1000))
         self._hashes.append(picture_hash(thumb))
-        self._quality.append(detail(thumb))
+        self._middles.append(picture_hash(middle))
+        self._quality.append((detail(thumb), detail(middle)))
+
+    def _keep(self, time_ms: int, thumb: NDArray[np.uint8]) -> None:
+        """Evenly spaced keyframes, never more than KEYFRAMES, whatever the length."""
+        self._keyframes.append((time_ms, thumb))
+        if len(self._keyframes) > KEYFRAMES:
+            self._keyframes = self._keyframes[::2]
+            self._key_every *= 2
 
     def samples(self, block: Samples, rate_hz: int) -> None:
         if self._sound is None:
@@ -136,7 +172,12 @@ class FingerprintExtractor:
         return {
             "times_ms": np.array(self._times_ms, np.int32),
             "hashes": np.array(self._hashes, np.uint8).reshape(-1, 32),
-            "quality": np.array(self._quality, np.uint8),
+            "middles": np.array(self._middles, np.uint8).reshape(-1, 32),
+            "quality": np.array(self._quality, np.uint8).reshape(-1, 2),
+            "thumbs": np.array([thumb for _, thumb in self._keyframes], np.uint8).reshape(
+                -1, THUMB_SIDE, THUMB_SIDE
+            ),
+            "thumb_times_ms": np.array([time for time, _ in self._keyframes], np.int32),
             "sound": sound,
             "sound_missing": np.frombuffer(missing.encode(), np.uint8),
             "duration_s": np.array(max(self._duration_s, self._last_s)),
@@ -145,15 +186,20 @@ class FingerprintExtractor:
 
 def from_features(features: Features) -> Fingerprint:
     """The fingerprint of what ``FingerprintExtractor`` carried out of the sandbox."""
+    quality = np.asarray(features["quality"], np.uint8).reshape(-1, 2)
     return Fingerprint(
         times_ms=np.asarray(features["times_ms"], np.int32),
         hashes=np.asarray(features["hashes"], np.uint8).reshape(-1, 32),
-        quality=np.asarray(features["quality"], np.uint8),
+        middles=np.asarray(features["middles"], np.uint8).reshape(-1, 32),
+        quality=quality[:, 0],
+        middle_quality=quality[:, 1],
         sound=np.asarray(features["sound"], np.uint32),
         sound_missing=bytes(np.asarray(features["sound_missing"], np.uint8)).decode(
             errors="replace"
         ),
         duration_s=float(features["duration_s"]),
+        thumbs=np.asarray(features["thumbs"], np.uint8),
+        thumb_times_ms=np.asarray(features["thumb_times_ms"], np.int32),
     )
 
 
@@ -168,11 +214,11 @@ def compare(query: Fingerprint, registered: Fingerprint | None) -> Agreement:
 
 
 def thumbnail(frame: Frame) -> NDArray[np.uint8]:
-    """Luma, 64 x 64, area-averaged; the aspect ratio is given up, as the hash wants it."""
+    """Luma, 160 x 160, area-averaged; the aspect ratio is given up, as the hash wants it."""
     import cv2
 
     h, w = frame.shape[:2]
-    step = max(1, min(h, w) // (4 * THUMB_SIDE))  # skipped pixels cost nothing, averages the rest
+    step = max(1, min(h, w) // (2 * THUMB_SIDE))  # skipped pixels cost nothing, averages the rest
     small = cv2.resize(
         np.ascontiguousarray(frame[::step, ::step]),
         (THUMB_SIDE, THUMB_SIDE),
@@ -181,8 +227,14 @@ def thumbnail(frame: Frame) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
+def middle_of(thumb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle 60 % of width and height."""
+    margin = round(thumb.shape[0] * 0.2)
+    return np.ascontiguousarray(thumb[margin:-margin, margin:-margin])
+
+
 def picture_hash(thumb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """256 bits as 32 bytes: imagehash.phash of a (64, 64) luma picture."""
+    """256 bits as 32 bytes: imagehash.phash of a luma picture, which it scales to 64 x 64."""
     import imagehash
     from PIL import Image
 
@@ -192,7 +244,9 @@ def picture_hash(thumb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def detail(thumb: NDArray[np.uint8]) -> int:
     """How much there is to see, 0 to 255: the mean absolute gradient in grey levels, times 16."""
-    grey = thumb.astype(np.int16)
+    grey = thumb[:: thumb.shape[0] // HASHED_SIDE, :: thumb.shape[1] // HASHED_SIDE].astype(
+        np.int16
+    )
     steps = np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()
     return int(min(255, round(16 * steps)))
 
