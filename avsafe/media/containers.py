@@ -147,7 +147,7 @@ def _sniff_picture(head: bytes) -> str | None:
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         animated = 0 < head.find(b"acTL", 8) < (head.find(b"IDAT", 8) % len(head))
         return "apng" if animated else "png"
-    if head.startswith(b"\xff\xd8\xff"):
+    if head.startswith(b"\xff\xd8\xff") and head[3:4] >= b"\xc0":
         return "jpeg"
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "gif"
@@ -186,19 +186,30 @@ def _sniff_stream(head: bytes) -> str | None:
 
 
 def _sniff_mpeg_audio(head: bytes) -> str | None:
-    """Two frame headers, each where the one before says: a random file passes 1 time in 10^7."""
-    if len(head) < 8 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+    """Three frame headers, each where the one before says: chance gives that once in 10^9 files."""
+    for name, frame_bytes, fixed in (
+        ("aac", adts_frame_bytes, (0xFF, 0xFF, 0xFD, 0xC0)),  # the private bit may change
+        ("mp3", mpeg_audio_frame_bytes, (0xFF, 0xFF, 0x0C, 0x00)),  # bit rate and padding may
+    ):
+        offset = 0
+        for _ in range(3):
+            here = head[offset : offset + 8]
+            same = all(a & m == b & m for a, b, m in zip(here, head, fixed, strict=False))
+            size = frame_bytes(here) if len(here) == 8 and same else None
+            if size is None:
+                break
+            offset += size
+        else:
+            return name
+    return None
+
+
+def adts_frame_bytes(header: bytes) -> int | None:
+    """The length in bytes of an AAC frame by its ADTS header (ISO/IEC 13818-7, 6.2)."""
+    if header[0] != 0xFF or header[1] & 0xF6 != 0xF0 or header[2] >> 2 & 15 > 12:
         return None
-    if head[1] & 0xF6 == 0xF0:  # ADTS: layer 0
-        size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-        follows = head[size : size + 2]
-        return "aac" if size > 7 and len(follows) == 2 and follows[1] & 0xF6 == 0xF0 else None
-    size = mpeg_audio_frame_bytes(head)
-    if size is None:
-        return None
-    follows = head[size : size + 4]
-    same = len(follows) == 4 and follows[0] == 0xFF and follows[1] == head[1]
-    return "mp3" if same and follows[2] & 0x0C == head[2] & 0x0C else None
+    size = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+    return size if size > 7 else None
 
 
 _KBPS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # MPEG-1 layer III
@@ -207,10 +218,13 @@ _KBPS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)  # MPEG
 
 def mpeg_audio_frame_bytes(header: bytes) -> int | None:
     """The length in bytes of an MPEG layer III frame by its header (ISO/IEC 11172-3, 2.4.2.3)."""
+    if header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+        return None
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
     bitrate, rate = header[2] >> 4, header[2] >> 2 & 3
     if version == 1 or layer != 1 or bitrate in (0, 15) or rate == 3:
         return None
-    rate_hz = (44100, 48000, 32000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
-    kbps = (_KBPS_1 if version == 3 else _KBPS_2)[bitrate]
-    return (144 if version == 3 else 72) * kbps * 1000 // rate_hz + (header[2] >> 1 & 1)
+    halvings = {3: 0, 2: 1, 0: 2}[version]  # MPEG-1, MPEG-2, MPEG-2.5
+    rate_hz = (44100, 48000, 32000)[rate] >> halvings
+    kbps = (_KBPS_2 if halvings else _KBPS_1)[bitrate]
+    return (72 if halvings else 144) * kbps * 1000 // rate_hz + (header[2] >> 1 & 1)

@@ -93,7 +93,7 @@ def run(
     from avsafe.media.inspection import probe_here
 
     plan = make_plan(path, limits, max_duration_s)
-    media = probe_here(path, limits)
+    media = probe_here(path, limits, plan if max_duration_s is None else None)
     workers: dict[str, FeatureExtractor] = {
         name: _load(target) for name, target in extractors.items()
     }

@@ -78,12 +78,12 @@ def _from_json(path: Path, value: dict[str, Any]) -> Media:
     )
 
 
-def probe_here(path: Path, limits: Limits) -> Media:
-    """``probe`` in this process, without the pre-scan."""
+def probe_here(path: Path, limits: Limits, plan: Plan | None = None) -> Media:
+    """``probe`` in this process, without the pre-scan; ``plan`` when the caller has it already."""
     from avsafe.media.decoder import make_plan
 
     container, mime = sniff(path)
-    plan = make_plan(path, limits, None)
+    plan = plan or make_plan(path, limits, None)
     video = audio = None
     if CONTAINERS[container].demuxer is None:
         from avsafe.media import stills

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import platform
 import selectors
 import signal
 import subprocess
@@ -296,21 +295,19 @@ def _warn_once(confined: Any) -> None:
             log.warning("The process that reads files of others runs without %s here", name)
 
 
-def capabilities() -> dict[str, Any]:
+def capabilities() -> dict[str, bool]:
     """Which walls stand on this system, measured by a child that runs against each of them.
 
-    ``system`` names the machine; the others are True or False: what the kernel accepted (``rlimits``,
-    ``no_new_privileges``, ``dies_with_parent``, ``landlock``, ``seccomp``, ``audit_hook``) and what was
-    tried and failed as it should (``network_refused``, ``programs_refused``, ``writing_refused``,
-    ``foreign_files_refused``, ``clean_environment``).
+    What the kernel accepted (``rlimits``, ``no_new_privileges``, ``dies_with_parent``, ``landlock``,
+    ``seccomp``, ``audit_hook``), and what was tried and failed as it should (``network_refused``,
+    ``programs_refused``, ``writing_refused``, ``foreign_files_refused``, ``clean_environment``).
     """
-    found: dict[str, Any] = {"system": f"{platform.system()} {platform.machine()}"}
     if os.name != "posix":
-        return {**found, "rlimits": False}
+        return {"rlimits": False}
     with _Child("avsafe.media.selftest:report", {"parent": os.getpid()}, Limits(), (), 0) as child:
         for _ in child.messages():
             pass
-        return {**found, **child.confined, **child.result}
+        return {**child.confined, **child.result}
 
 
 def _environment() -> dict[str, str]:

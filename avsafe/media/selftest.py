@@ -9,14 +9,22 @@ import ctypes
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avsafe.media.wire import Message
+
+if TYPE_CHECKING:
+    from avsafe.types import Features, Frame, Media, Samples
 
 
 def echo(value: Any) -> Any:
     """The argument, back from the child."""
     return value
+
+
+def environment() -> dict[str, str]:
+    """The environment variables of the child."""
+    return dict(os.environ)
 
 
 def report(parent: int) -> dict[str, bool]:
@@ -39,6 +47,11 @@ def read_text(path: str) -> str:
     """The beginning of a file."""
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.read(100)
+
+
+def read_url(path: str) -> str:
+    """The same for a path that the sandbox does not recognise as one."""
+    return read_text(path.removeprefix("file://"))
 
 
 def spin(seconds: float) -> None:
@@ -101,3 +114,31 @@ def garbage() -> None:
         except OSError:
             continue
     os._exit(0)
+
+
+class Means:
+    """The smallest FeatureExtractor: the mean of each frame and the number of samples."""
+
+    def __init__(self) -> None:
+        self._means: list[float] = []
+        self._times_s: list[float] = []
+        self._samples = 0
+
+    def start(self, media: Media) -> None:
+        pass
+
+    def frame(self, frame: Frame, time_s: float) -> None:
+        self._means.append(float(frame.mean()))
+        self._times_s.append(time_s)
+
+    def samples(self, block: Samples, rate_hz: int) -> None:
+        self._samples += block.shape[1]
+
+    def finish(self) -> Features:
+        import numpy as np
+
+        return {
+            "means": np.array(self._means),
+            "times_s": np.array(self._times_s),
+            "samples": np.array([self._samples]),
+        }

@@ -89,20 +89,17 @@ class Retimer(Generic[T]):
 
     def __init__(self, rate: Fraction) -> None:
         self._rate = float(rate)
-        self._next = 0  # slot of the held frame
+        self._next = 0  # the next slot to be given out
+        self._due = 0  # the slot of the held frame by its own time
         self._held: T | None = None
         self.repeated = 0
         self.dropped = 0
-
-    @property
-    def slot(self) -> int:
-        """The next slot to be given out."""
-        return self._next
 
     def push(self, time_s: float, frame: T) -> list[tuple[T, int]]:
         """Take a frame shown from ``time_s``; returns finished frames, each with its count."""
         slot = round(time_s * self._rate)
         held, self._held = self._held, frame
+        self._due = slot
         if held is None:
             return []  # the first frame fills the grid from slot 0
         count = slot - self._next
@@ -118,5 +115,6 @@ class Retimer(Generic[T]):
         if self._held is None:
             return []
         held, self._held = self._held, None
-        self._next += 1
-        return [(held, 1)]
+        count = max(0, self._due - self._next) + 1  # more than 1 only for a single, late frame
+        self._next += count
+        return [(held, count)]

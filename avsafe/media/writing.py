@@ -106,6 +106,8 @@ class _Writer:
         self._destination = destination
         self._progress, self._cancelled = progress, cancelled
         self._format, self._video_codec, self._audio_codec = _MUXERS[destination.suffix.lower()]
+        if raw.frames is None and raw.samples is None:
+            raise UsageError("The media has neither frames nor samples; there is nothing to write.")
         if self._video_codec is None and raw.samples is None:
             raise UsageError(
                 f"{destination.name} can hold only sound, and there is none. Use .mp4 or .png."
@@ -243,6 +245,9 @@ class _AudioTrack(_Track):
         self._stream.codec_context.format = sample_format
         if self._codec in ("aac", "opus"):
             self._stream.bit_rate = spec.audio_kbps * 1000
+        if self._codec == "aac":
+            # FFmpeg's default coder distorts the first block of a sound that starts at full level
+            self._stream.codec_context.options = {"aac_coder": "fast"}
         self._resampler = av.AudioResampler(sample_format, self._layout, rate_hz)
         self._clipped = 0
 
