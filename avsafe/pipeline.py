@@ -130,16 +130,16 @@ def labelled(raw: RawMedia, decision: Decision) -> tuple[RawMedia, str | None]:
 
     Pictures get a burnt-in text (at the start, or throughout), sound alone the audible rhythm.
     """
+    from avsafe.media.label import audible_notice, burn_label
+
     wanted = {str(item) for item in decision.obligations}
     if not wanted & {"label=visible", "notice=whole-clip"}:
         return raw, None
     if raw.frames is None:
         assert raw.samples is not None  # noqa: S101  checked() refused media with neither
-        return raw.with_samples(media.audible_notice(raw.samples, raw.rate_hz)), "audible notice"
+        return raw.with_samples(audible_notice(raw.samples, raw.rate_hz)), "audible notice"
     duration_s = None if "notice=whole-clip" in wanted else LABEL_DURATION_S
-    frames = media.burn_label(
-        raw.frames, LABEL_TEXT, frame_rate=raw.frame_rate, duration_s=duration_s
-    )
+    frames = burn_label(raw.frames, LABEL_TEXT, frame_rate=raw.frame_rate, duration_s=duration_s)
     return raw.with_frames(frames), LABEL_TEXT
 
 

@@ -93,7 +93,11 @@ def examine(clip: Path, home: Path) -> list[dict[str, Any]]:
         flip_media_byte(files["released"], files["flipped"])
         for state, path in files.items():
             start = time.time()
-            verdict = verify(path, Lookup(Home(home)))
+            try:
+                verdict = verify(path, Lookup(Home(home)))
+            except Exception as error:
+                rows.append(base | {"state": state, "label": f"error: {error!r}"})
+                continue
             marks = {
                 e.source: {
                     "p_value": e.details.get("p_value"),

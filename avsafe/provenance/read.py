@@ -77,6 +77,7 @@ def read_sandboxed(
 
     limits = limits or DefaultLimits()
     prescan(path, limits)
+    sidecar = sidecar or formats.find_sidecar(path)  # the child may open only the files named to it
     found = sandbox.call(
         "avsafe.provenance.read:read_json",
         {

@@ -233,7 +233,7 @@ def test_quota_is_reserved_before_the_decision(workspace: Workspace, tmp_path: P
 
 
 def test_signer_failure_leaves_nothing(workspace: Workspace, tmp_path: Path) -> None:
-    from avsafe.provenance.keys import CallbackSigner
+    from avsafe.provenance.signer import CallbackSigner
 
     def broken(data: bytes) -> bytes:
         raise ConnectionError("the key service does not answer")

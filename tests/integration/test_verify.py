@@ -114,9 +114,7 @@ def test_keys_stay_out_of_the_sandbox(home: Home, tmp_path: Path, monkeypatch) -
     monkeypatch.setenv("AVSAFE_TEST_SECRET", "hush")
     from avsafe.media import sandbox
 
-    seen = sandbox.call(
-        "os:environ.copy" if False else "avsafe.media.sandbox:child_environment", {}
-    )
+    seen = sandbox.call("avsafe.media.selftest:environment", {})
     assert "AVSAFE_TEST_SECRET" not in seen
     assert "AVSAFE_HOME" not in seen
     assert os.environ["AVSAFE_HOME"] not in str(seen)
@@ -125,8 +123,8 @@ def test_keys_stay_out_of_the_sandbox(home: Home, tmp_path: Path, monkeypatch) -
 # ---------------------------------------------------------------- the label
 
 
-def evidence(source: str, status: str, **details) -> Evidence:
-    return Evidence(source, EvidenceStatus(status), "because", details=details)
+def evidence(source: str, found: str, **details: object) -> Evidence:
+    return Evidence(source, EvidenceStatus(found), "because", details=details)
 
 
 TRUSTED_AI = evidence("credential", "present", status="trusted", declares_ai=True)
