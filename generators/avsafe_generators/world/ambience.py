@@ -165,15 +165,21 @@ def _beds(scene: Scene, phase: float) -> list[_Bed]:
         "studio": [_Bed(60, 420, 1.0, _steady, 0.3), _Bed(400, 6000, 0.22, _steady)],
         "room": [_Bed(50, 320, 1.0, _steady, 0.3), _Bed(300, 5000, 0.25, _steady)],
         "sky": [wind, _Bed(500, 2600, 0.35, _gusts(2.9, 0.6, phase + 1))],
-        "sea": [_Bed(150, 1300, 1.1, _surf(5.0, phase)), _Bed(1000, 7500, 0.6, _surf(5.0, phase - 0.05)),
+        "sea": [_Bed(150, 1300, 1.1, _surf(5.0, phase)),
+                _Bed(1000, 7500, 0.6, _surf(5.0, phase - 0.05)),
                 _Bed(60, 260, 0.7, _gusts(7.0, 0.2, phase))],
-        "desert": [_Bed(180, 900, 1.0, _gusts(4.3, 0.6, phase)), _Bed(1500, 6000, 0.2, _gusts(2.3, 0.7, phase))],
+        "desert": [_Bed(180, 900, 1.0, _gusts(4.3, 0.6, phase)),
+                   _Bed(1500, 6000, 0.2, _gusts(2.3, 0.7, phase))],
         "grass": [wind, _Bed(1800, 7000, 0.35, _gusts(2.6, 0.5, phase))],
         "forest": [wind, _Bed(1500, 6500, 0.5, _gusts(3.1, 0.5, phase))],
-        "mountains": [_Bed(150, 850, 1.1, _gusts(4.1, 0.6, phase)), _Bed(700, 2500, 0.25, _gusts(2.4, 0.6, phase))],
-        "snowfield": [_Bed(250, 1100, 1.0, _gusts(4.6, 0.6, phase)), _Bed(1200, 4000, 0.25, _gusts(3.3, 0.5, phase))],
-        "city": [_Bed(45, 260, 1.1, _gusts(5.3, 0.2, phase)), _Bed(300, 2200, 0.4, _gusts(3.9, 0.3, phase))],
-        "space": [_Bed(40, 130, 1.1, _gusts(6.1, 0.3, phase), 0.4), _Bed(300, 1200, 0.2, _gusts(4.0, 0.5, phase))],
+        "mountains": [_Bed(150, 850, 1.1, _gusts(4.1, 0.6, phase)),
+                      _Bed(700, 2500, 0.25, _gusts(2.4, 0.6, phase))],
+        "snowfield": [_Bed(250, 1100, 1.0, _gusts(4.6, 0.6, phase)),
+                      _Bed(1200, 4000, 0.25, _gusts(3.3, 0.5, phase))],
+        "city": [_Bed(45, 260, 1.1, _gusts(5.3, 0.2, phase)),
+                 _Bed(300, 2200, 0.4, _gusts(3.9, 0.3, phase))],
+        "space": [_Bed(40, 130, 1.1, _gusts(6.1, 0.3, phase), 0.4),
+                  _Bed(300, 1200, 0.2, _gusts(4.0, 0.5, phase))],
     }  # fmt: skip
     beds = places[scene.setting]
     if "rain" in scene.weather:
@@ -195,7 +201,8 @@ def _chirping(t: Array) -> Array:
 
 
 def _melody(scene: Scene, rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
-    """Plucked notes of a pentatonic scale: (time, Hz, level, pan). A walk, so it sounds like a tune."""
+    """Plucked notes of a pentatonic scale: (time, Hz, level, pan). A walk, so it sounds like a
+    tune."""
     scale = [0, 2, 4, 7, 9, 12, 14, 16, 19]
     root, beat, place, notes = 220.0 * 2 ** (int(rng.integers(-3, 4)) / 12), 60 / 104, 4, []
     for index in range(int(scene.duration_s / beat * 2)):

@@ -56,16 +56,17 @@ class World:
     """Scenes of simple objects: deterministic, no weights, no network.
 
     ``parameters``: ``frame_rate`` (16 to 30, default 24; "30000/1001" is understood).
-    ``RawMedia.details``: ``caption`` (what is really shown), ``understood``, ``unused`` (known words
-    with nothing to apply to), ``ignored`` and ``n_ignored`` words, ``scene`` (plain data), ``impacts``
-    (contacts: ``time_s``, object, material, surface, speed). Frames and sound are made while they are
-    iterated; memory doesn't grow with the duration.
+    ``RawMedia.details``: ``caption`` (what is really shown), ``understood``, ``unused`` (known
+    words with nothing to apply to), ``ignored`` and ``n_ignored`` words, ``scene`` (plain data),
+    ``impacts`` (contacts: ``time_s``, object, material, surface, speed). Frames and sound are made
+    while they are iterated; memory doesn't grow with the duration.
 
     Raises NotUnderstood when nothing of the prompt can be shown, UsageError for sizes, rates and
     durations out of range.
 
     >>> from avsafe.types import GenerationRequest, Principal, Task
-    >>> request = GenerationRequest(Principal("me"), Task.TEXT_TO_VIDEO, "world", "a red ball bouncing")
+    >>> request = GenerationRequest(Principal("me"), Task.TEXT_TO_VIDEO, "world", "a red ball
+    bouncing")
     >>> World().generate(request).frame_count
     96
     """
@@ -189,7 +190,7 @@ def _size(request: GenerationRequest) -> tuple[int, int]:
 
 
 def _frame_rate(request: GenerationRequest) -> Fraction:
-    unknown = sorted(set(request.parameters) - {"frame_rate"})
+    unknown = sorted(set(request.parameters) - {"frame_rate", "disclose_prompt"})
     if unknown:
         raise UsageError(
             f"The world generator has no parameter {', '.join(unknown)} (it has: frame_rate)."

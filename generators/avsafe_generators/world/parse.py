@@ -1,8 +1,8 @@
 """Prompt -> what to show. Tolerant: it takes the words it knows and reports the ones it doesn't.
 
 The grammar: adjectives wait for the next noun; after a noun, in the same clause, they go back to it
-when it still lacks them ("boule rouge", "the ball is red"). Motions belong to the last object of the
-clause, or wait for the next one. What is left over at the end belongs to all objects.
+when it still lacks them ("boule rouge", "the ball is red"). Motions belong to the last object of
+the clause, or wait for the next one. What is left over at the end belongs to all objects.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class _Reader:
     def end_clause(self) -> None:
         """Adjectives that found no noun describe the object before them, where it lacks them."""
         if self.last is not None:
-            for kind, value in list(self.waiting.traits.items()):
+            for kind in list(self.waiting.traits):
                 if kind not in self.last.traits:
                     self.last.traits[kind] = self.waiting.traits.pop(kind)
         self.clause_has_object = False
@@ -130,7 +130,8 @@ def parse(prompt: str, negative_prompt: str = "") -> Description:
         given = ", ".join(out.ignored[:8]) or "no words"
         raise NotUnderstood(
             f"The world generator understands nothing of this prompt ({given}). It knows a closed "
-            f"vocabulary in English, Italian, French, Spanish and German; for example: {words.EXAMPLES}."
+            "vocabulary in English, Italian, French, Spanish and German; for example: "
+            f"{words.EXAMPLES}."
         )
     return out
 

@@ -1,7 +1,8 @@
 """Frames of a scene. Each frame is a function of its number alone, so any pass gives the same.
 
-Legend: frames are (h, w, 3); positions in pixels, x right and y down; ``R`` is the radius of an object
-on the screen. The camera is level: an object at depth ``z`` is drawn at 1 / (1 + 0.3 z) of its size.
+Legend: frames are (h, w, 3); positions in pixels, x right and y down; ``R`` is the radius of an
+object on the screen. The camera is level: an object at depth ``z`` is drawn at 1 / (1 + 0.3 z) of
+its size.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avsafe_generators.world.backdrop import FLOOR, HORIZON, Backdrop, paint
+from avsafe_generators.world.backdrop import Backdrop, paint
+from avsafe_generators.world.canvas import FLOOR, HORIZON
 from avsafe_generators.world.scene import Body, Scene
 from avsafe_generators.world.shading import METALS, Look, Sprite, albedo, sprite
 from avsafe_generators.world.solids import orientation, reach
 from avsafe_generators.world.tracks import leg
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32
 Pixels = NDArray[np.uint8]
 
 PITCH = 0.24  # radians; the camera looks down on the objects by this much
@@ -174,7 +176,8 @@ class Renderer:
         _, _, radius, floor = self._project(body, now, view)
         return _Placed(
             xs.astype(np.float32), ys.astype(np.float32), float(radius[0]),
-            float(floor[0][0]), float(floor[1][0]), float(state.y[0]) * float(radius[0]) / body.radius,
+            float(floor[0][0]), float(floor[1][0]),
+            float(state.y[0]) * float(radius[0]) / body.radius,
             float(state.z[0]), float(state.squash[0]), float(state.yaw[0]), float(state.roll[0]),
         )  # fmt: skip
 
@@ -309,7 +312,7 @@ class Renderer:
         ux, uy = -np.sin(where.roll), -np.cos(where.roll)
         start = (x + ux * where.R * 0.95, y + uy * where.R * 0.95)
         end = (x + ux * (length + where.R * 4), y + uy * (length + where.R * 4))
-        points = [tuple(int(round(c * 16)) for c in p) for p in (start, end)]
+        points = [tuple(round(float(c) * 16) for c in p) for p in (start, end)]
         shade = 225 if self.scene.time == "night" else 60
         cv2.line(
             out, points[0], points[1], (shade,) * 3, max(1, out.shape[0] // 400), cv2.LINE_AA, 4
@@ -341,7 +344,7 @@ class Renderer:
                 cv2.circle(layer, at, int(size * 16), int(120 + 125 * near), -1, cv2.LINE_AA, 4)
         if falls[0] == "snow":
             layer = cv2.GaussianBlur(layer, (0, 0), 0.0016 * height + 0.3)
-        white = np.full_like(out, 235)
+        white: Pixels = np.full_like(out, 235)
         share = (layer.astype(np.float32) / 255)[..., None]
         return (out + (white.astype(np.float32) - out) * share + 0.5).astype(np.uint8)
 

@@ -35,7 +35,8 @@ SIZES = {"tiny": 0.13, "small": 0.18, "medium": 0.25, "big": 0.34, "huge": 0.44}
 # little for the soft ones so that a clip of a few seconds shows more than one contact.
 RESTITUTION = {
     "rubber": 0.83, "plastic": 0.74, "metal": 0.62, "gold": 0.5, "silver": 0.55, "copper": 0.55,
-    "wood": 0.58, "glass": 0.66, "stone": 0.42, "marble": 0.5, "ice": 0.5, "clay": 0.45, "light": 0.75,
+    "wood": 0.58, "glass": 0.66, "stone": 0.42, "marble": 0.5, "ice": 0.5, "clay": 0.45,
+    "light": 0.75,
 }  # fmt: skip
 FLOOR_KEEPS = {
     "sea": 0.72,
@@ -140,7 +141,8 @@ class _Stage:
 def plan(
     text: Description, *, width: int, height: int, duration_s: float, seed: int
 ) -> Scene:  # fmt: skip
-    """Fill in what the prompt leaves open, place the objects, and say in a caption what came of it."""
+    """Fill in what the prompt leaves open, place the objects, and say in a caption what came of
+    it."""
     rng = np.random.Generator(np.random.PCG64(seed))
     setting = text.setting or _pick(
         ("studio", "grass", "room", "sky", "desert"), rng, text, "setting"
@@ -271,8 +273,8 @@ def _track(
             flight = falling(headroom * 0.96, keep, start_s=0.12 + 0.5 * float(draw[3]),
                              end_s=stage.duration_s, pull=pull)  # fmt: skip
         case "jump":
-            flight = jumping(drop * 0.6, start_s=0.15 + 0.5 * float(draw[3]), end_s=stage.duration_s,
-                             pull=pull, pause_s=0.3 / pace)  # fmt: skip
+            flight = jumping(drop * 0.6, start_s=0.15 + 0.5 * float(draw[3]),
+                             end_s=stage.duration_s, pull=pull, pause_s=0.3 / pace)  # fmt: skip
         case "float":
             parts["hover"] = (headroom * 0.42, 0.09, 2 * np.pi / 3.0 * pace)
         case "up" | "down":
@@ -304,7 +306,8 @@ _ING = {
 _WHERE = {
     "studio": "in a studio", "room": "in a room", "sky": "in the sky above clouds",
     "sea": "on a beach by the sea", "desert": "in a desert", "grass": "on a meadow",
-    "forest": "in a forest", "mountains": "in front of mountains", "snowfield": "on a field of snow",
+    "forest": "in a forest", "mountains": "in front of mountains",
+    "snowfield": "on a field of snow",
     "city": "in front of a city", "space": "on a moon in space",
 }  # fmt: skip
 _CAMERA = {

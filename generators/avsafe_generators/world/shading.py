@@ -7,6 +7,7 @@ sRGB 0..1. ``Sprite`` arrays are float32: ``rgb`` (s, s, 3) already multiplied b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from avsafe_generators.world.scene import COLORS
 from avsafe_generators.world.solids import SOLIDS, Hits, cast
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32
 RGB = tuple[float, float, float]
 
 # material: natural colour (None: any), gloss (exponent), shine (strength of highlight)
@@ -90,7 +91,7 @@ def albedo(look: Look) -> RGB:
     return float(red), float(green), float(blue)
 
 
-def sprite(look: Look, light: Light, turn: NDArray[np.float32], side: int) -> Sprite:
+def sprite(look: Look, light: Light, turn: NDArray[Any], side: int) -> Sprite:
     """Render an object seen by the camera, ``side`` pixels square."""
     extent = 1.0 + 3.0 / side
     hits = cast(SOLIDS[look.shape], turn, side, extent)
@@ -109,14 +110,14 @@ def sprite(look: Look, light: Light, turn: NDArray[np.float32], side: int) -> Sp
     bend = None
     tint: RGB = (1.0, 1.0, 1.0)
     if look.material in CLEAR:
-        bend = np.zeros((side * side, 3), np.float32)
+        flow = np.zeros((side * side, 3), np.float32)
         slope = np.sqrt(np.clip(1 - hits.normal[2], 0, 1))  # a thick rim bends more
-        bend[hits.index, 0] = -1.15 * hits.normal[0] * slope
-        bend[hits.index, 1] = 1.15 * hits.normal[1] * slope
-        bend[hits.index, 2] = hits.cover
+        flow[hits.index, 0] = -1.15 * hits.normal[0] * slope
+        flow[hits.index, 1] = 1.15 * hits.normal[1] * slope
+        flow[hits.index, 2] = hits.cover
         red, green, blue = albedo(look)
         tint = (0.25 + 0.75 * red, 0.25 + 0.75 * green, 0.25 + 0.75 * blue)
-        bend = bend.reshape(side, side, 3)
+        bend = flow.reshape(side, side, 3)
     return Sprite(rgb.reshape(side, side, 3), alpha.reshape(side, side), extent, bend, tint)
 
 

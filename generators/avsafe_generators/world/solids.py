@@ -1,9 +1,9 @@
 """Solids as signed distance functions, and the rays that find their surface.
 
 Legend: ``k`` points; coordinates are float32 arrays of shape (k,), in units of the object's radius:
-every solid lies within the unit sphere. ``x`` right, ``y`` up, ``z`` towards the viewer. The formulas
-are the usual exact distances or lower bounds (after I. Quilez, "Distance functions", and Hart,
-"Sphere tracing", The Visual Computer 12, 1996).
+every solid lies within the unit sphere. ``x`` right, ``y`` up, ``z`` towards the viewer. The
+formulas are the usual exact distances or lower bounds (after I. Quilez, "Distance functions", and
+Hart, "Sphere tracing", The Visual Computer 12, 1996).
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Points = NDArray[np.float32]
+Points = NDArray[Any]  # float32
 Distance = Callable[[Points, Points, Points], Points]
 
 _STEPS = 40  # of a ray; edges seen at a grazing angle need the most
@@ -162,18 +163,18 @@ SOLIDS: dict[str, Distance] = {
 class Hits:
     """Where the rays of a square grid of pixels meet a solid. ``k`` pixels are touched.
 
-    ``index`` counts pixels row by row in the ``side`` x ``side`` grid; ``cover`` is 0..1 and soft at
-    the outline; ``normal`` (3, k) is in camera space, ``point`` (3, k) in the solid's own space.
+    ``index`` counts pixels row by row in the ``side`` x ``side`` grid; ``cover`` is 0..1 and soft
+    at the outline; ``normal`` (3, k) is in camera space, ``point`` (3, k) in the solid's own space.
     """
 
     side: int
     index: NDArray[np.int64]
     cover: Points
-    normal: NDArray[np.float32]
-    point: NDArray[np.float32]
+    normal: NDArray[Any]
+    point: NDArray[Any]
 
 
-def orientation(yaw: float, roll: float, pitch: float) -> NDArray[np.float32]:
+def orientation(yaw: float, roll: float, pitch: float) -> NDArray[Any]:
     """(3, 3) from the solid's space to camera space: roll, then yaw, then the camera's pitch."""
     cy, sy, cr, sr, cp, sp = (
         np.cos(yaw), np.sin(yaw), np.cos(roll), np.sin(roll), np.cos(pitch), np.sin(pitch),
@@ -184,7 +185,7 @@ def orientation(yaw: float, roll: float, pitch: float) -> NDArray[np.float32]:
     return (about_x @ about_y @ about_z).astype(np.float32)
 
 
-def cast(solid: Distance, turn: NDArray[np.float32], side: int, extent: float) -> Hits:
+def cast(solid: Distance, turn: NDArray[Any], side: int, extent: float) -> Hits:
     """Parallel rays through ``side`` x ``side`` pixels that span -extent..extent.
 
     ``turn`` is ``orientation(...)``. About 25 distance evaluations a touched pixel.
@@ -221,7 +222,7 @@ def cast(solid: Distance, turn: NDArray[np.float32], side: int, extent: float) -
     return Hits(side, index[touched], cover[touched], normal.astype(np.float32), point)
 
 
-def _gradient(solid: Distance, point: NDArray[np.float32], e: np.float32) -> NDArray[np.float32]:
+def _gradient(solid: Distance, point: NDArray[Any], e: np.float32) -> NDArray[Any]:
     """Unit normals (3, k) from four distances at the corners of a tetrahedron."""
     total = np.zeros_like(point)
     for corner in ((1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1)):
@@ -231,7 +232,7 @@ def _gradient(solid: Distance, point: NDArray[np.float32], e: np.float32) -> NDA
 
 
 @cache
-def rim(shape: str) -> NDArray[np.float32]:
+def rim(shape: str) -> NDArray[Any]:
     """(k, 3) points of the surface, enough to tell how far it reaches in any direction."""
     solid = SOLIDS[shape]
     step = np.arange(1400) + 0.5  # Fibonacci lattice: even over the sphere
@@ -247,7 +248,7 @@ def rim(shape: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(found[:, gone < 1.0].T)
 
 
-def reach(shape: str, turn: NDArray[np.float32]) -> tuple[float, float]:
+def reach(shape: str, turn: NDArray[Any]) -> tuple[float, float]:
     """How far a turned solid reaches below its centre and to the side, in radii.
 
     >>> import numpy as np

@@ -37,11 +37,13 @@ _TAIL = 24_000  # samples that the noise of one contact may last beyond its bloc
 # others follow recordings of small objects by ear.
 _MODES: dict[str, tuple[tuple[float, float, float], ...]] = {
     "wood": ((310, 0.16, 1.0), (830, 0.11, 0.7), (1570, 0.07, 0.4), (2620, 0.05, 0.25)),
-    "metal": ((540, 1.7, 0.7), (1490, 1.3, 0.8), (2916, 0.9, 0.55), (4822, 0.6, 0.4), (7180, 0.4, 0.25)),
+    "metal": ((540, 1.7, 0.7), (1490, 1.3, 0.8), (2916, 0.9, 0.55), (4822, 0.6, 0.4),
+              (7180, 0.4, 0.25)),
     "gold": ((470, 1.2, 0.8), (1300, 0.9, 0.7), (2540, 0.6, 0.4), (4200, 0.4, 0.2)),
     "silver": ((690, 2.1, 0.7), (1905, 1.6, 0.8), (3730, 1.1, 0.6), (6160, 0.7, 0.4)),
     "copper": ((430, 1.5, 0.8), (1190, 1.1, 0.7), (2320, 0.8, 0.5), (3840, 0.5, 0.3)),
-    "glass": ((1180, 0.75, 0.8), (2790, 0.55, 0.9), (4520, 0.38, 0.6), (6830, 0.25, 0.4), (9400, 0.15, 0.2)),
+    "glass": ((1180, 0.75, 0.8), (2790, 0.55, 0.9), (4520, 0.38, 0.6), (6830, 0.25, 0.4),
+              (9400, 0.15, 0.2)),
     "rubber": ((96, 0.22, 1.4), (187, 0.14, 0.8), (420, 0.07, 0.35), (760, 0.04, 0.15)),
     "plastic": ((390, 0.11, 1.0), (1080, 0.08, 0.6), (2350, 0.05, 0.4), (3600, 0.04, 0.2)),
     "stone": ((690, 0.08, 1.0), (1420, 0.06, 0.8), (2680, 0.05, 0.5), (4300, 0.035, 0.3)),
@@ -50,7 +52,8 @@ _MODES: dict[str, tuple[tuple[float, float, float], ...]] = {
     "clay": ((760, 0.34, 0.9), (1830, 0.26, 0.7), (3140, 0.18, 0.5), (4700, 0.12, 0.3)),
     "light": ((659, 1.4, 0.8), (1319, 1.1, 0.5), (1978, 0.8, 0.3), (2640, 0.6, 0.2)),
 }  # fmt: skip
-# Contact time on a hard floor, milliseconds: harder bodies touch for a shorter time and sound bright.
+# Contact time on a hard floor, milliseconds: harder bodies touch for a shorter time and sound
+# bright.
 _TOUCH_MS = {"metal": 0.2, "silver": 0.2, "glass": 0.2, "ice": 0.25, "stone": 0.3, "marble": 0.25,
              "gold": 0.35, "copper": 0.3, "clay": 0.3, "wood": 0.6, "plastic": 0.5, "rubber": 2.2,
              "light": 0.5}  # fmt: skip
@@ -233,8 +236,8 @@ def stems(scene: Scene, total: int) -> Iterator[tuple[Array, Array]]:
 
 
 def balance(scene: Scene, total: int, cancelled: Cancelled = never_cancelled) -> Levels:
-    """Measure both stems once and choose their levels: the whole near -23 dBFS, contacts bent gently
-    into -3 dBFS, the ambience never silent."""
+    """Measure both stems once and choose their levels: the whole near -23 dBFS, contacts bent
+    gently into -3 dBFS, the ambience never silent."""
     from avsafe.errors import Cancelled as Stopped
 
     peak, events_power, bed_power = 0.0, 0.0, 0.0

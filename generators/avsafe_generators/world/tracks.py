@@ -1,8 +1,8 @@
 """Where an object is at any time: closed-form motion, so that a contact time is exact.
 
-Legend: ``t`` seconds; lengths in units (half the shorter side of the frame, at depth 0); ``x`` to the
-right, ``y`` up from the floor to the object's lowest point, ``z`` away from the viewer; angles in
-radians. All functions take an array of times and return arrays of the same shape.
+Legend: ``t`` seconds; lengths in units (half the shorter side of the frame, at depth 0); ``x`` to
+the right, ``y`` up from the floor to the object's lowest point, ``z`` away from the viewer; angles
+in radians. All functions take an array of times and return arrays of the same shape.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def falling(
 ) -> Flight:  # fmt: skip
     """A drop from ``height`` at ``start_s`` (may be negative: already on the way at 0).
 
-    Each contact keeps ``restitution`` of the speed. ``driven``: a contact that would rebound to less
-    than a third of the height gives the whole height back, so the bouncing never ends.
+    Each contact keeps ``restitution`` of the speed. ``driven``: a contact that would rebound to
+    less than a third of the height gives the whole height back, so the bouncing never ends.
 
     >>> falling(1.0, 0.5, start_s=0.0, end_s=1.0, pull=2.0).impacts[0]
     (1.0, 2.0)

@@ -1,8 +1,8 @@
 """The closed vocabulary of the ``world`` generator: words of five languages -> concepts.
 
-A line of ``_TABLE`` is ``kind value: words``. A word may carry an ending class after ``~``, which
-stands for the inflections of its language, so that one entry covers "rosso, rossa, rossi, rosse".
-Words are compared without accents and in lower case.
+A line of ``_TABLE`` is ``kind value: words``, an indented one goes on with it. A word may carry an
+ending class after ``~``, which stands for the inflections of its language, so that one entry covers
+"rosso, rossa, rossi, rosse". Words are compared without accents and in lower case.
 """
 
 from __future__ import annotations
@@ -54,11 +54,14 @@ color gray: gray grey grigi~o gris~f grau~d
 color brown: brown marron~s marrone braun~d
 color cyan: cyan turquoise teal turchese turquesa turkis
 material wood: wood wooden legn~o madera bois holz holzern~d timber
-material metal: metal metallic metallo metallic~o metal~f metall metallen~d steel iron acciaio acero acier stahl ferro hierro fer eisen chrome
+material metal: metal metallic metallo metallic~o metal~f metall metallen~d steel iron acciaio
+  acero acier stahl ferro hierro fer eisen chrome
 material gold: gold golden dorat~o dorad~o dore~f goldene goldener goldenes goldenen
-material silver: silver silvery argento argentat~o plata plateado argent argente~f silbern~d silber
+material silver: silver silvery argento argentat~o plata plateado argent argente~f silbern~d
+  silber
 material copper: copper bronze brass rame cobre cuivre kupfer bronzo laiton
-material glass: glass vetro vidrio verre glas glasern~d crystal cristallo cristal kristall transparent transparente trasparente
+material glass: glass vetro vidrio verre glas glasern~d crystal cristallo cristal kristall
+  transparent transparente trasparente
 material rubber: rubber gomma caucho goma caoutchouc gummi
 material stone: stone stony rock rocky pietra piedra pierre stein granite concrete
 material marble: marble marmo marmol marbre marmor
@@ -74,10 +77,12 @@ size small: small little piccol~o pequen~o petit~f klein~d
 size medium: medium medi~o mittler~d
 size big: big large grande~s grandi grand~f gross~d
 size huge: huge giant enormous gigantic enorme~s gigante~s geant~f riesig~d enormi giganti
-shape ball: ball~s sphere~s globe~s orb~s palla palle pallone sfera sfere bola~s pelota~s esfera~s balle~s boule~s ballon~s kugel~n bubble~s
+shape ball: ball~s sphere~s globe~s orb~s palla palle pallone sfera sfere bola~s pelota~s esfera~s
+  balle~s boule~s ballon~s kugel~n bubble~s
 shape cube: cube~s box~s cubo cubi cubos caja~s wurfel~n scatola scatole square~s
 shape brick: brick~s block~s mattone mattoni ladrillo~s brique~s ziegel~n klotz
-shape pyramid: pyramid~s piramide piramidi piramides pyramide~s pyramiden triangle~s triangolo triangoli triangulo~s dreieck~n
+shape pyramid: pyramid~s piramide piramidi piramides pyramide~s pyramiden triangle~s triangolo
+  triangoli triangulo~s dreieck~n
 shape star: star stella stelle estrella~s etoile~s stern~n
 shape ring: ring~s torus donut~s doughnut~s hoop~s anello anelli anillo~s anneau anneaux reifen
 shape cylinder: cylinder~s tube~s cilindro cilindri cilindros cylindre~s zylinder~n
@@ -92,41 +97,58 @@ shape moon: crescent~s mezzaluna croissant~s halbmond~n
 shape nut: nut~s hexagon~s bolt~s dado esagono esagoni hexagono~s tuerca~s ecrou~s sechseck~n
 motion left: left leftward leftwards sinistra izquierda gauche links
 motion right: right rightward rightwards destra derecha droite rechts
-motion up: up upward upwards rising rise~s ascending climbing arriba monter monte hoch aufsteigend~d steigt
+motion up: up upward upwards rising rise~s ascending climbing arriba monter monte hoch
+  aufsteigend~d steigt
 motion down: down downward downwards descending sinking abajo descend~w hinab runter sinkt
-motion bounce: bounc~v bouncy rimbalz~ar rebot~ar rebond~er rebondit rebondir rebondissant hupf~t hopsend prallt springend springt springen
-motion fall: fall~w drop~w dropping dropped falling cade cadono cadere cadente cae caen caer cayendo tombe~s tomb~er fall~t fallt
+motion bounce: bounc~v bouncy rimbalz~ar rebot~ar rebond~er rebondit rebondir rebondissant hupf~t
+  hopsend prallt springend springt springen
+motion fall: fall~w drop~w dropping dropped falling cade cadono cadere cadente cae caen caer
+  cayendo tombe~s tomb~er fall~t fallt
 motion jump: jump~w hop~w hopping leap~w salt~ar saut~er
 motion roll: roll~w rotol~ar rued~ar rodando rodar roule~s roul~er roll~t
 motion slide: slid~v glid~v scivol~ar desliz~ar glisse~s gliss~er gleit~t rutsch~t
-motion spin: spin~w spinning rotat~v turn~w twirl~w whirl~w gir~ar gira girano tourne~s tourn~er dreh~t rotier~t rotation ruot~ar
+motion spin: spin~w spinning rotat~v turn~w twirl~w whirl~w gir~ar gira girano tourne~s tourn~er
+  dreh~t rotier~t rotation ruot~ar
 motion orbit: orbit~w circl~v revolv~v orbit~ar umkreis~t kreis~t
-motion float: float~w hover~w levitat~v flott~er galleggi~ar galleggia flot~ar schweb~t fluttu~ar flying fly flies vol~ar vuela volando fliegt fliegend~d
-motion swing: swing~w oscillat~v sway~w dondol~ar oscill~ar schwing~t pendulum pendolo pendulo pendule pendel
-motion approach: approach~w approaching closer towards avvicina avvicinano acerca acercan approche nahert
+motion float: float~w hover~w levitat~v flott~er galleggi~ar galleggia flot~ar schweb~t fluttu~ar
+  flying fly flies vol~ar vuela volando fliegt fliegend~d
+motion swing: swing~w oscillat~v sway~w dondol~ar oscill~ar schwing~t pendulum pendolo pendulo
+  pendule pendel
+motion approach: approach~w approaching closer towards avvicina avvicinano acerca acercan approche
+  nahert
 motion recede: recede receding away lontano lejos loin entfernt
 motion grow: grow~w growing crece crecen cresce crescono grandit wachst
 motion shrink: shrink~w shrinking encoge rimpicciolisce schrumpft retrecit
 motion shake: shak~v trembl~v vibrat~v tremolante tiembla tremble zittert
-motion still: still static motionless standing resting rests stands lying ferm~o immobile~s quiet~o inmovil~s reglos~d steht ruht
-speed fast: fast quick quickly rapid rapidly speedy velocemente veloce~s veloci rapido rapidamente rapide~s vite schnell~d
+motion still: still static motionless standing resting rests stands lying ferm~o immobile~s
+  quiet~o inmovil~s reglos~d steht ruht
+speed fast: fast quick quickly rapid rapidly speedy velocemente veloce~s veloci rapido rapidamente
+  rapide~s vite schnell~d
 speed slow: slow slowly gentle gently lento lenta lentamente lent~f lentement langsam~d
 setting studio: studio backdrop
-setting room: room indoors indoor house kitchen stanza habitacion cuarto chambre zimmer floor table parquet
+setting room: room indoors indoor house kitchen stanza habitacion cuarto chambre zimmer floor
+  table parquet
 setting sky: sky clouds cloud heaven cielo nuvole nubes ciel nuages himmel wolken
-setting sea: sea ocean beach shore coast water waves mare spiaggia playa mer plage meer strand ocean~s oceano
+setting sea: sea ocean beach shore coast water waves mare spiaggia playa mer plage meer strand
+  ocean~s oceano
 setting desert: desert dunes dune sahara deserto desierto wuste sand sabbia arena sable
-setting grass: grass meadow field lawn garden park prato prado campo pre wiese garten herbe hierba erba gras jardin giardino
-setting forest: forest woods trees tree jungle foresta bosco bosque foret wald baume alberi arboles
+setting grass: grass meadow field lawn garden park prato prado campo pre wiese garten herbe hierba
+  erba gras jardin giardino
+setting forest: forest woods trees tree jungle foresta bosco bosque foret wald baume alberi
+  arboles
 setting mountains: mountain~s hills alps montagna montagne montagnes montana~s berg berge bergen
 setting snowfield: arctic antarctic winter tundra inverno invierno hiver
-setting city: city town street skyline downtown urban citta ciudad ville stadt strasse strada calle rue
-setting space: space cosmos galaxy universe planet spazio espacio espace weltraum weltall moonscape
+setting city: city town street skyline downtown urban citta ciudad ville stadt strasse strada
+  calle rue
+setting space: space cosmos galaxy universe planet spazio espacio espace weltraum weltall
+  moonscape
 time day: day daylight daytime sunny sun noon giorno sole dia sol jour soleil tag sonne sonnig~d
 time sunset: sunset dusk evening tramonto sera atardecer coucher crepuscule sonnenuntergang abend
 time dawn: dawn sunrise morning alba mattina amanecer aube matin sonnenaufgang morgen
-time night: night nighttime midnight moonlight moonlit moon moons notte noche nuit nacht luna lune mond
-weather rain: rain raining rainy drizzle storm stormy pioggia piove lluvia llueve pluie pleut regen regnet
+time night: night nighttime midnight moonlight moonlit moon moons notte noche nuit nacht luna lune
+  mond
+weather rain: rain raining rainy drizzle storm stormy pioggia piove lluvia llueve pluie pleut
+  regen regnet
 weather snow: snow snowing snowy snowfall blizzard neve nevica nieve nieva neige schnee schneit
 weather stars: stars starry stellat~o estrellad~o sternenhimmel
 weather fog: fog foggy mist misty haze hazy nebbia niebla brouillard nebel
@@ -148,16 +170,17 @@ sound music: music musical melody melodic musica musique musik
 # Words of structure: they carry no content, so they are neither understood nor ignored.
 STOP_WORDS = frozenset(
     """
-    a an the this that these those and or of in on at to into onto over under above below by for from
-    with it its is are be being as while where there then than very quite scene video clip image
-    picture photo film show shows showing make create generate render draw please me my your i we some
-    background shot against moving moves move moved going goes go motion object objects all both each
-    un une uno una unos unas vers hacia verso il lo la gli le i el los las les l d du des de del della dello dei degli delle di
-    e ed y et und o ou oder con avec mit su sur sul sulla nel nella nello en dans im in auf an am zu zum
-    ein eine einen einem einer der die das den dem che que qui ist sind es est son sono y a al alla allo
-    aux da dal dalla von vom desde mientras mentre pendant wahrend sfondo fondo fond hintergrund se si
-    sich s t across around through toward scena escena muove mueve bewegt
-    """.split()
+                a an the this that these those and or of in on at to into onto over under above below by
+    for from     with it its is are be being as while where there then than very quite scene video
+    clip image     picture photo film show shows showing make create generate render draw please
+    me my your i we some     background shot against moving moves move moved going goes go motion
+    object objects all both each     un une uno una unos unas vers hacia verso il lo la gli le i
+    el los las les l d du des de del della dello dei degli delle di     e ed y et und o ou oder
+    con avec mit su sur sul sulla nel nella nello en dans im in auf an am zu zum     ein eine
+    einen einem einer der die das den dem che que qui ist sind es est son sono y a al alla allo
+    aux da dal dalla von vom desde mientras mentre pendant wahrend sfondo fondo fond hintergrund
+    se si     sich s t across around through toward scena escena muove mueve bewegt
+    """.split()  # noqa: SIM905  a block of words reads better than a list
 )
 JOINERS = frozenset(("and", "e", "ed", "y", "et", "und", ",", ";", "."))
 NEGATIONS = frozenset(
@@ -170,7 +193,10 @@ CAMERA = frozenset(("pan", "pans", "panning", "camera", "kamera", "panorama"))
 STAR_PLURALS = frozenset(("stars", "stelle", "estrellas", "etoiles", "sterne"))
 MOONS = frozenset(("moon", "moons", "luna", "lune", "mond"))
 OUT = frozenset(("out", "fuori", "fuera", "heraus"))
-EXAMPLES = "a red ball, two glass cubes, a wooden star, bouncing, rolling left, spinning, by the sea, at night, rain"
+EXAMPLES = (
+    "a red ball, two glass cubes, a wooden star, bouncing, rolling left, spinning, by the sea, "
+    "at night, rain"
+)
 
 
 def plain(text: str) -> str:
@@ -204,7 +230,7 @@ def lookup() -> dict[str, Concept]:
     """Every known word form -> its concept. An earlier line of the table wins over a later one,
     and a word written out wins over one made from an ending."""
     entries: list[tuple[str, Concept]] = []
-    for line in _TABLE.strip().splitlines():
+    for line in _TABLE.replace("\n  ", " ").strip().splitlines():
         head, _, body = line.partition(":")
         kind, value = head.split()
         entries += [(word, Concept(kind, value)) for word in body.split()]
