@@ -18,7 +18,7 @@ from __future__ import annotations
 from avsafe.errors import CannotMark, UsageError
 from avsafe.types import Detection, Features, Kind, RawMedia
 from avsafe.watermark import audio_chips, audio_detect, audio_embed
-from avsafe.watermark.audio_features import LEVELS, LevelMeter, to_db
+from avsafe.watermark.audio_features import LevelMeter
 
 
 class AudioWatermarker:
@@ -46,7 +46,7 @@ class AudioWatermarker:
         """An embedder for one pass over ``raw.samples``.
 
         Raises CannotMark at once when there is no sound, its rate is below 8 kHz, or a clip with
-        pictures is known to be shorter than 4 s; UsageError for a payload that is not 32 bits.
+        pictures is known to be shorter than 2 s; UsageError for a payload that is not 32 bits.
         Sound that proves too short or too quiet raises CannotMark from ``mark()``: a stream is
         known only at its end.
         """
@@ -56,8 +56,8 @@ class AudioWatermarker:
             raise CannotMark("There is no sound to mark.")
         if raw.frame_count is not None and raw.frame_rate:
             duration_s = float(raw.frame_count / raw.frame_rate)
-            if duration_s < audio_embed.MIN_DURATION_S:
-                raise audio_embed.too_short(duration_s)
+            if duration_s < audio_embed.MIN_DURATION_S - 0.5:  # the sound may be a little longer
+                raise CannotMark(f"{duration_s:.1f} s are too short for the audio mark.")
         return audio_embed.AudioEmbedder(raw.rate_hz, raw.channels, payload, key, attempt=attempt)
 
     def detect(self, features: Features, key: bytes) -> Detection:
@@ -79,12 +79,4 @@ class AudioWatermarker:
         for block in raw.samples:
             meter.feed(block)
             fed += block.shape[1]
-        if fed / raw.rate_hz < audio_embed.MIN_DURATION_S:
-            return str(audio_embed.too_short(fed / raw.rate_hz))
-        audible_s = audio_embed.audible_seconds(to_db(meter.finish()[LEVELS]))
-        if audible_s < audio_embed.MIN_AUDIBLE_S:
-            return (
-                f"Only {audible_s:.1f} s of the sound is audible between 0.6 and 5.5 kHz; the "
-                f"audio mark needs {audio_embed.MIN_AUDIBLE_S:.0f} s."
-            )
-        return None
+        return audio_embed.refusal(fed / raw.rate_hz, meter.finish())

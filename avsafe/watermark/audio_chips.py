@@ -89,38 +89,40 @@ def layout(key: bytes) -> Layout:
     return result
 
 
-_CLIP = 2.0  # in units of the rms: a bin beyond it is an event of the host, not a chip
-_FLOOR_DB2 = 0.3  # added to the local variance, against bins that do not move at all
-_RANGE_DB = 65.0  # bins further below the loudest carry codec noise, not the mark
+_CLIP = 2.5  # in units of the rms: a bin beyond it is an event of the host, not a chip
+_FLOOR_DB2 = 3.0  # added to the local variance: a bin that hardly moves is a filter's skirt
+_RANGE_DB = 60.0  # bins further below the loudest carry codec noise, not the mark
+_FADE_DB = 20.0
 
 
 def whiten(
     levels_db: NDArray[np.floating], frames_per_chip: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Remove what is the host's in a log-spectrum, keep what varies from chip to chip.
 
     ``levels_db`` is ``(t, b)``. Returns ``(t, b)`` values, and ``(t, b)`` their slope: how much a
     value moves per decibel of its bin (0 where it is clipped or too weak to count). Subtracts local
     means along time and frequency, divides by the local variance (the weight of a matched filter in
-    noise of uneven power), clips outliers, and fades out bins 65 dB below the loudest.
+    noise of uneven power), clips outliers, and fades out bins 40 to 60 dB below
+    the loudest.
     """
     from scipy.ndimage import uniform_filter, uniform_filter1d
 
-    levels = np.asarray(levels_db, np.float64)
+    levels = np.asarray(levels_db)
     if levels.size == 0:
         return np.zeros_like(levels), np.zeros_like(levels)
     chip = frames_per_chip
     rest = (
         levels
-        - 0.5 * uniform_filter1d(levels, 2 * chip + chip // 2 + 1, axis=0)
-        - 0.5 * uniform_filter1d(levels, 17, axis=1)
+        - 0.5 * uniform_filter1d(levels, 6 * chip + 1, axis=0)
+        - 0.5 * uniform_filter1d(levels, 25, axis=1)
     )
-    rest -= uniform_filter(rest, (chip - 1, 9))
+    rest -= uniform_filter(rest, (chip - 1, 11))
     rest = np.clip(rest, -12.0, 12.0)
     weight = 1.0 / (uniform_filter(rest * rest, (2 * chip, 9)) + _FLOOR_DB2)
     smooth = uniform_filter(levels, (chip + 1, 5))
     loudest = float(np.percentile(smooth, 99))
-    weight *= np.clip((smooth - (loudest - _RANGE_DB)) / 10.0, 0.0, 1.0)
+    weight *= np.clip((smooth - (loudest - _RANGE_DB)) / _FADE_DB, 0.0, 1.0)
     values = rest * weight
     rms = float(np.sqrt(np.mean(values * values)))
     if rms <= 0.0:

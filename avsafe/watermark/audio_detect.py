@@ -41,40 +41,108 @@ MAX_SPANS = 6  # searched over the speed grid; of a longer file, the ones with m
 GRID_STEP, GRID_REACH = 0.005, 0.06
 _TRIES_PER_ROUND = 24  # sync peaks handed to the decoder
 
-
-@dataclass(frozen=True)
-class _Peak:
-    """One sync peak; ``pitch`` and ``tempo``: what the file was played at (1.05: 5 % too high)."""
-
-    z: float
-    first: int  # span of frames
-    last: int
-    pitch: float
-    tempo: float
-    offset: int
-    cells: NDArray[np.float64]  # (27, 104) aligned with the pattern
+Rates = tuple[float, float]  # pitch, tempo: what the file was played at (1.05: 5 % too high, fast)
 
 
 def detect(features: Features, key: bytes) -> Detection:
     """Look for a mark of ``key``.
 
     Returns ``present`` only if the CRC32 fits, the codeword correlates and the joint p-value is at
-    most 1e-11. Raises UnreadableMedia when the features have not the form the extractor gives.
+    most 1e-11. Raises UnreadableMedia when the features have not the form the extractor gives,
+    UsageError when the key is too short.
     """
-    levels = _checked(features)
+    return search(Prepared(features), key)
+
+
+def search(prepared: Prepared, key: bytes) -> Detection:
+    """``detect`` on prepared features, so that several keys share what does not depend on a key."""
     pattern = chips.layout(key)
-    if len(levels) < MIN_FRAMES:
-        return _absent(1.0, 0, f"{len(levels) * FRAME_S:.1f} s of sound is too short to search")
-    if not levels.any():
-        return _absent(1.0, 0, "the sound is silent between 0.55 and 5.8 kHz")
-    values, _ = chips.whiten(to_db(levels), FRAMES_PER_CHIP)
-    search = _Search(values, pattern)
-    for peaks in search.rounds():
-        found = search.decode(peaks)
+    if prepared.reason is not None:
+        return _absent(1.0, 0, prepared.reason)
+    looking = _Search(prepared, pattern)
+    for peaks in looking.rounds():
+        found = looking.decode(peaks)
         if found is not None:
             return found
-    best = search.best_z
-    return _absent(_sync_p(best, search.tests), search.tests, "no codeword", best)
+    best = looking.best_z
+    return _absent(_sync_p(best, looking.tests), looking.tests, "no codeword", best)
+
+
+class Prepared:
+    """The half of the search that needs no key: whitened bins, folded into one period at each
+    pitch, tempo and span. ``reason`` says why there is nothing to search, or is None."""
+
+    def __init__(self, features: Features) -> None:
+        levels = _checked(features)
+        self.reason: str | None = None
+        if len(levels) < MIN_FRAMES:
+            self.reason = f"{len(levels) * FRAME_S:.1f} s of sound is too short to search"
+        elif not levels.any():
+            self.reason = "the sound is silent between 0.55 and 5.8 kHz"
+        values, _ = chips.whiten(to_db(levels), FRAMES_PER_CHIP)
+        self.frames = len(values)
+        self._power = np.concatenate([[0.0], np.cumsum(np.square(values).sum(axis=1))])
+        # running sums along the bins: the content of any band is a difference of two
+        self._sums = np.zeros((len(values), BINS + 1))
+        np.cumsum(values, axis=1, out=self._sums[:, 1:])
+        self._folds: dict[tuple[int, int, Rates], _Fold] = {}
+
+    def spans(self) -> list[tuple[int, int]]:
+        """The file in pieces of about 10 s; empty when it is one piece."""
+        count = self.frames // SPAN_FRAMES
+        if count < 2:
+            return [] if self.frames <= SPAN_FRAMES else [(0, SPAN_FRAMES)]
+        edges = np.linspace(0, self.frames, count + 1).astype(int)
+        return [(int(a), int(b)) for a, b in pairwise(edges)]
+
+    def power(self, span: tuple[int, int]) -> float:
+        return float(self._power[span[1]] - self._power[span[0]])
+
+    def folds(self, span: tuple[int, int], pitch: float, tempi: list[float]) -> Iterator[_Fold]:
+        missing = [tempo for tempo in tempi if (*span, (pitch, tempo)) not in self._folds]
+        bands = _bands(self._sums[span[0] : span[1]], pitch) if missing else None
+        for tempo in tempi:
+            place = (*span, (pitch, tempo))
+            if bands is not None and tempo in missing:
+                self._folds[place] = _Fold(span, (pitch, tempo), bands)
+            yield self._folds[place]
+
+
+class _Fold:
+    """One span at one pitch and tempo, all its periods on top of one another.
+
+    ``sums`` is ``(s, f)``: at each slot, the four slots of the chip that would begin there.
+    """
+
+    def __init__(self, span: tuple[int, int], rates: Rates, bands: NDArray[np.float64]) -> None:
+        from scipy.sparse import csr_matrix
+
+        self.span, self.rates = span, rates
+        exact = np.arange(len(bands)) * rates[1]  # frames of the original
+        lower = np.floor(exact).astype(np.int64)
+        share = exact - lower
+        slots = np.concatenate([lower % SLOTS, (lower + 1) % SLOTS])
+        frames = np.tile(np.arange(len(bands)), 2)
+        weights = np.concatenate([1.0 - share, share])
+        folded = csr_matrix((weights, (slots, frames)), (SLOTS, len(bands))) @ bands
+        twice = np.concatenate([folded, folded])
+        self.sums: NDArray[np.float64] = np.add.reduce(
+            [twice[k : k + SLOTS] for k in range(FRAMES_PER_CHIP)]
+        )
+        self.spectrum = np.fft.rfft(self.sums, axis=0)
+        self.power_spectrum = np.fft.rfft(self.sums * self.sums, axis=0)
+
+
+def _bands(sums: NDArray[np.float64], pitch: float) -> NDArray[np.float64]:
+    """Running sums ``(t, b + 1)`` -> content of the chip bands of a file shifted by ``pitch``,
+    ``(t, f)``; a bin across an edge is shared out."""
+    edges = (chips.LOW_BIN - 0.5 + chips.BAND_BINS * np.arange(chips.BANDS + 1)) * pitch
+    place = np.clip(edges - (FIRST_BIN - 0.5), 0.0, BINS)
+    lower = np.minimum(place.astype(np.int64), BINS - 1)
+    share = place - lower
+    at_edges = sums[:, lower] * (1.0 - share) + sums[:, lower + 1] * share
+    result: NDArray[np.float64] = np.diff(at_edges, axis=1)
+    return result
 
 
 def _checked(features: Features) -> NDArray[np.uint8]:
@@ -106,11 +174,23 @@ def _absent(p_value: float, tests: int, reason: str, z: float = 0.0) -> Detectio
     )
 
 
-class _Search:
-    """Tries offsets, spans, pitches and tempi; counts every try."""
+@dataclass(frozen=True)
+class _Peak:
+    z: float
+    fold: _Fold
+    offset: int
 
-    def __init__(self, values: NDArray[np.float64], pattern: chips.Layout) -> None:
-        self.values = values
+    @property
+    def cells(self) -> NDArray[np.float64]:
+        """``(27, 104)``, aligned with the pattern."""
+        return np.roll(self.fold.sums, -self.offset, axis=0)[::FRAMES_PER_CHIP]
+
+
+class _Search:
+    """Tries offsets, spans, pitches and tempi with one key; counts every try."""
+
+    def __init__(self, prepared: Prepared, pattern: chips.Layout) -> None:
+        self.prepared = prepared
         self.pattern = pattern
         self.tests = 0
         self.best_z = 0.0
@@ -118,30 +198,28 @@ class _Search:
         template[::FRAMES_PER_CHIP] = pattern.sign * pattern.sync
         self._template = np.conj(np.fft.rfft(template, axis=0))
         self._mask = np.conj(np.fft.rfft(np.abs(template), axis=0))
-        self._seen: list[_Peak] = []
 
     def rounds(self) -> Iterator[list[_Peak]]:
         """Ever wider searches; the caller stops at the first success."""
-        total = len(self.values)
-        spans = self._spans()
-        yield self._peaks([(0, total), *spans], [(1.0, 1.0)])
+        everything = (0, self.prepared.frames)
+        spans = self.prepared.spans()
+        yield self._peaks([everything, *spans], [(1.0, 1.0)])
         steps = [GRID_STEP * k for k in range(1, round(GRID_REACH / GRID_STEP) + 1)]
         rates = [1.0 + sign * step for step in steps for sign in (1, -1)]
         # played too fast or slow; stretched at the same pitch; shifted at the same length
         grid = [pair for r in rates for pair in ((r, r), (1.0, r), (r, 1.0))]
-        loud = sorted(spans, key=self._energy, reverse=True)[:MAX_SPANS]
-        yield self._peaks(sorted(loud), grid)
-        if total > SPAN_FRAMES:  # a longer file: follow the best guesses over all of it, finely
+        loud = sorted(spans, key=self.prepared.power, reverse=True)[:MAX_SPANS]
+        peaks = self._peaks(loud or [everything], grid)
+        yield peaks
+        if everything[1] > SPAN_FRAMES:  # follow the best guesses over all of a longer file, finely
             fine = [
-                (peak.pitch if peak.pitch == 1.0 else peak.pitch + d, peak.tempo + d)
-                for peak in self._seen[:3]
-                for d in np.linspace(-0.0024, 0.0024, 13)
+                (pitch if pitch == 1.0 else pitch + step, tempo + step)
+                for pitch, tempo in dict.fromkeys(peak.fold.rates for peak in peaks[:3])
+                for step in np.linspace(-GRID_STEP / 2, GRID_STEP / 2, 13).tolist()
             ]
-            yield self._peaks([(0, total)], fine)
+            yield self._peaks([everything], fine)
 
     def decode(self, peaks: list[_Peak]) -> Detection | None:
-        if not peaks:
-            return None
         soft = np.array([self.pattern.soft_bits(peak.cells) for peak in peaks])
         words = channel.decode_many(soft, chips.PAYLOAD_BITS)
         for peak, word in zip(peaks, words, strict=True):
@@ -155,93 +233,36 @@ class _Search:
         return None
 
     def _details(self, peak: _Peak, word: channel.Decoded) -> dict[str, float | int]:
+        first, last = peak.fold.span
         return {
             "sync_z": round(peak.z, 2),
             "tests": self.tests,
             "correlation": round(word.correlation, 4),
-            "pitch": round(peak.pitch, 5),
-            "tempo": round(peak.tempo, 5),
-            "from_s": round(peak.first * FRAME_S, 2),
-            "to_s": round(peak.last * FRAME_S, 2),
-            "offset_s": round(peak.offset * FRAME_S, 3),
+            "pitch": round(peak.fold.rates[0], 5),
+            "tempo": round(peak.fold.rates[1], 5),
+            "from_s": round(first * FRAME_S, 2),
+            "to_s": round(last * FRAME_S, 2),
         }
 
-    def _spans(self) -> list[tuple[int, int]]:
-        """The file in pieces of about 10 s, none when it is one piece."""
-        count = len(self.values) // SPAN_FRAMES
-        if count < 2:
-            return [] if len(self.values) <= SPAN_FRAMES else [(0, SPAN_FRAMES)]
-        edges = np.linspace(0, len(self.values), count + 1).astype(int)
-        return [(int(a), int(b)) for a, b in pairwise(edges)]
-
-    def _energy(self, span: tuple[int, int]) -> float:
-        return float(np.square(self.values[span[0] : span[1]]).sum())
-
-    def _peaks(self, spans: list[tuple[int, int]], rates: list[tuple[float, float]]) -> list[_Peak]:
-        """The best sync peaks, best first."""
+    def _peaks(self, spans: list[tuple[int, int]], rates: list[Rates]) -> list[_Peak]:
+        """The best sync peaks over all of these, best first."""
         found: list[_Peak] = []
-        for pitch in sorted({pitch for pitch, _ in rates}):
-            bands = self.values @ _band_matrix(pitch)
-            for tempo in [tempo for p, tempo in rates if p == pitch]:
-                for first, last in spans or [(0, len(self.values))]:
-                    found += self._correlate(bands[first:last], first, pitch, tempo)
+        tempi: dict[float, list[float]] = {}
+        for pitch, tempo in rates:
+            tempi.setdefault(pitch, []).append(tempo)
+        for span in spans:
+            for pitch, list_of_tempi in tempi.items():
+                for fold in self.prepared.folds(span, pitch, list_of_tempi):
+                    found += self._correlate(fold)
         found.sort(key=lambda peak: -peak.z)
-        if found:
-            self.best_z = max(self.best_z, found[0].z)
-        self._seen = found[:_TRIES_PER_ROUND]
-        return self._seen
+        self.best_z = max(self.best_z, found[0].z)
+        return found[:_TRIES_PER_ROUND]
 
-    def _correlate(
-        self, bands: NDArray[np.float64], first: int, pitch: float, tempo: float
-    ) -> list[_Peak]:
-        """All 108 offsets of one span; the three best."""
-        folded = _fold(bands, tempo)
-        # sums over four neighbouring slots: the chip that begins at each slot
-        sums = sum(np.roll(folded, -k, axis=0) for k in range(FRAMES_PER_CHIP))
-        assert not isinstance(sums, int)  # noqa: S101 - for the type checker
-        score = _circular(sums, self._template)
-        energy = np.maximum(_circular(sums * sums, self._mask), 0.0)
-        z = np.where(energy > 1e-9, score / np.sqrt(np.maximum(energy, 1e-9)), 0.0)
+    def _correlate(self, fold: _Fold) -> list[_Peak]:
+        """All 108 offsets of one fold; the three best."""
+        score = np.fft.irfft((fold.spectrum * self._template).sum(axis=1), SLOTS)
+        power = np.fft.irfft((fold.power_spectrum * self._mask).sum(axis=1), SLOTS)
+        z = np.where(power > 1e-9, score / np.sqrt(np.maximum(power, 1e-9)), 0.0)
         self.tests += SLOTS
-        peaks = []
-        for offset in np.argsort(-z, kind="stable")[:3]:
-            cells = np.roll(sums, -int(offset), axis=0)[::FRAMES_PER_CHIP]
-            last = first + len(bands)
-            peaks.append(_Peak(float(z[offset]), first, last, pitch, tempo, int(offset), cells))
-        return peaks
-
-
-def _circular(
-    signal: NDArray[np.float64], conjugate: NDArray[np.complex128]
-) -> NDArray[np.float64]:
-    """Circular correlation along the slots, summed over the bands: ``(s, f)`` -> ``(o,)``."""
-    product = (np.fft.rfft(signal, axis=0) * conjugate).sum(axis=1)
-    result: NDArray[np.float64] = np.fft.irfft(product, SLOTS)
-    return result
-
-
-def _band_matrix(pitch: float) -> NDArray[np.float64]:
-    """``(b, f)``: the share of each bin in each chip band, for a file shifted by ``pitch``."""
-    lower = np.arange(FIRST_BIN, FIRST_BIN + BINS) - 0.5
-    edges = (chips.LOW_BIN - 0.5 + chips.BAND_BINS * np.arange(chips.BANDS + 1)) * pitch
-    inside = np.minimum(lower[:, None] + 1, edges[None, 1:]) - np.maximum(
-        lower[:, None], edges[None, :-1]
-    )
-    result: NDArray[np.float64] = np.clip(inside, 0.0, 1.0)
-    return result
-
-
-def _fold(bands: NDArray[np.float64], tempo: float) -> NDArray[np.float64]:
-    """``(t, f)`` -> ``(s, f)``: all periods on top of one another, at the tempo of the original."""
-    exact = np.arange(len(bands)) * tempo
-    lower = np.floor(exact).astype(np.int64)
-    share = (exact - lower)[:, None]
-    folded = np.zeros((SLOTS, bands.shape[1]))
-    if tempo == 1.0:
-        whole = -(-len(bands) // SLOTS) * SLOTS
-        padded = np.zeros((whole, bands.shape[1]))
-        padded[: len(bands)] = bands
-        return padded.reshape(-1, SLOTS, bands.shape[1]).sum(axis=0)  # type: ignore[no-any-return]
-    np.add.at(folded, lower % SLOTS, bands * (1.0 - share))
-    np.add.at(folded, (lower + 1) % SLOTS, bands * share)
-    return folded
+        best = np.argsort(-z, kind="stable")[:3].tolist()
+        return [_Peak(float(z[offset]), fold, offset) for offset in best]

@@ -80,13 +80,19 @@ class LevelMeter:
         clean = np.nan_to_num(block.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
         self._pending.append(np.clip(clean, -16.0, 16.0))
         self._end += block.shape[1]
-        while self._frames < MAX_FRAMES and self._stop(_BATCH) <= self._end:
-            self._analyse(_BATCH)
+        while count := min(_BATCH, MAX_FRAMES - self._frames):
+            if self._stop(count) > self._end:
+                break
+            self._analyse(count)
 
     def finish(self) -> dict[str, NDArray[Any]]:
         """The features. Call once, after the last block."""
         count = 0
-        while self._frames + count < MAX_FRAMES and self._stop(count + 1) <= self._end:
+        while (
+            self._usable
+            and self._frames + count < MAX_FRAMES
+            and self._stop(count + 1) <= self._end
+        ):
             count += 1
         if count:
             self._analyse(count)
