@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from avsafe.types import Frame, Kind, RawMedia
 from avsafe.watermark import locate
-from avsafe.watermark.residual import TileExtractor
+from avsafe.watermark.residual import NAMES, TileExtractor
 from avsafe.watermark.tile import tile_of_key
 from avsafe.watermark.video import VideoWatermarker
 
@@ -226,7 +226,7 @@ def false_positives(paths: list[Path], trials: int, seconds: float) -> dict[str,
         correlation.append(reading.decoded.correlation)
         attempts += reading.attempts
         passes += reading.decoded.crc_ok
-        detections += reading.decoded.crc_ok and reading.decoded.correlation >= 0.59
+        detections += reading.accepted
     sync_p = np.sort([min(1.0, reading.hypotheses * float(np.exp(-(x**2) / 2))) for x in z])
     return {
         "hosts": len(spectra),
@@ -235,7 +235,7 @@ def false_positives(paths: list[Path], trials: int, seconds: float) -> dict[str,
         "crc_passes": passes,
         "detections": detections,
         "bound_95_percent_per_file": 3 / trials,
-        "bound_by_theory_per_file": locate.MOST_ATTEMPTS * 2.0**-32,
+        "bound_by_theory_per_file": len(NAMES) * locate.MOST_ATTEMPTS * 2.0**-32,
         "hypotheses_per_file": reading.hypotheses,
         "sync_z_quantiles": {
             str(q): float(np.quantile(z, q)) for q in (0.01, 0.5, 0.99, 0.999, 1.0)

@@ -30,11 +30,12 @@ from avsafe.watermark.tile import PAYLOAD_BITS, PERIOD, Tile
 
 # Sizes searched: a crop to half the short side makes the tile twice as large, a letterbox smaller
 COARSE = np.exp(np.arange(np.log(0.55), np.log(2.1), 0.004))  # 0.4 %: under a pixel at the border
-_CANDIDATES = 12  # coarse peaks that are refined
-ATTEMPTS = 8  # refined peaks that are decoded in the full search of one residual
-MOST_ATTEMPTS = 1 + ATTEMPTS  # with the one at the nominal size
+ATTEMPTS = 8  # coarse peaks that are refined and decoded in the full search of one residual
+MOST_ATTEMPTS = 1 + ATTEMPTS  # with the one at the nominal size; a file has up to four residuals
+_BATCH = 32  # sizes transformed together
 _OVERSAMPLING = 2
 _WHITEN = 9  # width, in waves of the tile, of the window that estimates the host's spectrum
+_LOUDEST = 2.5  # times the local level
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,14 @@ class Reading:
     attempts: int  # CRC32 tests so far
 
     @property
+    def accepted(self) -> bool:
+        """The CRC32 fits, and the codeword correlates better than a word of noise does."""
+        return self.decoded.crc_ok and self.decoded.correlation >= channel.CORRELATION_FLOOR
+
+    @property
     def p_value(self) -> float:
-        """Upper bound under "no mark with this key", given that the CRC32 fits; else 1."""
-        if not self.decoded.crc_ok:
+        """Upper bound under "no mark with this key", of an accepted reading; else 1."""
+        if not self.accepted:
             return 1.0
         chance = min(self.attempts, self.hypotheses * float(np.exp(-(self.peak.z**2) / 2)))
         return min(1.0, chance * channel.CRC_FALSE_PASS)
@@ -106,46 +112,64 @@ class Spectrum:
         self._rows, self._columns = rows, columns
 
     def at(
-        self, waves: NDArray[np.int64], a: float, b: float, *, mirrored: bool
+        self, waves: NDArray[np.int64], sizes: NDArray[np.float64], *, mirrored: bool
     ) -> NDArray[np.complex64]:
-        """Values ``(q,)`` at the waves of a tile of size (a, b); beyond Nyquist they are 0."""
+        """Values ``(n, q)`` at the waves of tiles of sizes ``(n, 2)``; beyond Nyquist 0."""
         import cv2
 
-        fy = waves[:, 0] / (PERIOD * a)
-        fx = waves[:, 1] / (PERIOD * b) * (-1 if mirrored else 1)
-        y = (fy * self._rows + self._rows // 2).astype(np.float32)[None]
-        x = (fx * self._columns + self._columns // 2).astype(np.float32)[None]
+        per_y = self._rows / (PERIOD * sizes[:, :1])
+        per_x = self._columns / (PERIOD * sizes[:, 1:]) * (-1 if mirrored else 1)
+        y = (waves[:, 0] * per_y + self._rows // 2).astype(np.float32)
+        x = (waves[:, 1] * per_x + self._columns // 2).astype(np.float32)
         read = cv2.remap(
             self._planes, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=0
-        )[0]
-        size = np.hypot(read[:, 0], read[:, 1])
-        read *= (np.minimum(size, 2.5) / np.maximum(size, 1e-9))[:, None]  # one line of the host
-        return np.ascontiguousarray(read).view(np.complex64)[:, 0]
+        )
+        values = np.ascontiguousarray(read).view(np.complex64)[..., 0]
+        strength = np.abs(values)
+        values *= np.minimum(1, _LOUDEST / np.maximum(strength, 1e-9))  # one line of the host
+        return values
 
 
-def _match(tile: Tile, values: NDArray[np.complex64]) -> tuple[float, int, int]:
-    """z and the whole-pixel shift of the best match of sync values."""
+def _match(tile: Tile, values: NDArray[np.complex64]) -> list[tuple[float, int, int]]:
+    """Sync values ``(n, q_s)`` -> z and whole-pixel shift of the best match of each."""
     from scipy import fft
 
-    sigma = float(np.sqrt((np.abs(values) ** 2).sum() / 2))
-    if not sigma > 0:
-        return 0.0, 0, 0
-    grid = np.zeros((PERIOD, PERIOD), np.complex64)
-    grid[tuple(tile.sync.T)] = values * np.exp(-1j * tile.sync_phase)
-    match = fft.ifft2(grid).real
-    best = int(match.argmax())
-    dy, dx = divmod(best, PERIOD)
-    return float(match.flat[best]) * PERIOD**2 / sigma, dy, dx
+    # the inverse real transform takes column 0 once and all others twice
+    turned = values * (tile.sync_back * (1 + (tile.sync[:, 1] == 0))).astype(np.complex64)
+    grid = np.zeros((len(values), PERIOD, PERIOD // 2 + 1), np.complex64)
+    grid[:, tile.sync[:, 0], tile.sync[:, 1]] = turned
+    match = fft.irfft2(grid, (PERIOD, PERIOD)).reshape(len(values), -1)
+    best = match.argmax(axis=1)
+    found = []
+    for one, sync, place in zip(match, values, best, strict=True):
+        sigma = _sigma(sync)
+        z = float(one[place]) * PERIOD**2 / 2 / sigma if sigma > 0 else 0.0
+        found.append((z, *divmod(int(place), PERIOD)))
+    return found
+
+
+def _sigma(values: NDArray[np.complex64]) -> float:
+    """Standard deviation of a match under random phases."""
+    return float(np.sqrt(np.vdot(values, values).real / 2))
 
 
 def coarse(spectrum: Spectrum, tile: Tile, sizes: Sequence[float]) -> list[Peak]:
     """The best peak of every size and mirroring, strongest first."""
     peaks = []
     for mirrored in (False, True):
-        for size in sizes:
-            z, dy, dx = _match(tile, spectrum.at(tile.sync, size, size, mirrored=mirrored))
-            peaks.append(Peak(z, size, size, mirrored, dy, dx))
+        for start in range(0, len(sizes), _BATCH):
+            some = [(size, size) for size in sizes[start : start + _BATCH]]
+            peaks += _peaks(spectrum, tile, some, mirrored=mirrored)
     return sorted(peaks, key=lambda peak: -peak.z)
+
+
+def _peaks(
+    spectrum: Spectrum, tile: Tile, sizes: list[tuple[float, float]], *, mirrored: bool
+) -> list[Peak]:
+    found = _match(tile, spectrum.at(tile.sync, np.array(sizes), mirrored=mirrored))
+    return [
+        Peak(z, a, b, mirrored, dy, dx) for (a, b), (z, dy, dx) in zip(sizes, found, strict=True)
+    ]
 
 
 _OFFSETS = np.linspace(-0.75, 0.75, 7)
@@ -153,10 +177,10 @@ _OFFSETS = np.linspace(-0.75, 0.75, 7)
 
 def _at_offsets(tile: Tile, values: NDArray[np.complex64], peak: Peak) -> Peak:
     """The peak with its shift refined to a quarter of a pixel."""
-    sigma = float(np.sqrt((np.abs(values) ** 2).sum() / 2))
+    sigma = _sigma(values)
     if not sigma > 0:
         return replace(peak, z=0.0)
-    turned = values * np.exp(-1j * tile.sync_phase)
+    turned = values * tile.sync_back
     wy = np.exp(2j * np.pi / PERIOD * np.outer(peak.dy + _OFFSETS, tile.sync[:, 0]))
     wx = np.exp(2j * np.pi / PERIOD * np.outer(peak.dx + _OFFSETS, tile.sync[:, 1]))
     match = ((wy * turned) @ wx.T).real
@@ -166,24 +190,23 @@ def _at_offsets(tile: Tile, values: NDArray[np.complex64], peak: Peak) -> Peak:
     )
 
 
-_FINE = (-0.003, -0.002, -0.001, 0.0, 0.001, 0.002, 0.003)
+_FINE = (-0.003, -0.002, -0.001, 0.001, 0.002, 0.003)
 
 
 def refine(spectrum: Spectrum, tile: Tile, peak: Peak) -> Peak:
-    """Sizes to 0.1 % in both directions (rounding to even sizes stretches a little), then shift."""
+    """Sizes to 0.1 % in each direction (rounding to even sizes stretches a little), then shift."""
     best = peak
-    for vertical in _FINE:
-        for horizontal in _FINE:
-            a, b = peak.a * (1 + vertical), peak.b * (1 + horizontal)
-            z, dy, dx = _match(tile, spectrum.at(tile.sync, a, b, mirrored=peak.mirrored))
-            if z > best.z:
-                best = Peak(z, a, b, peak.mirrored, dy, dx)
-    return _at_offsets(tile, spectrum.at(tile.sync, best.a, best.b, mirrored=best.mirrored), best)
+    for vertical, horizontal in ((1, 1), (1, 0), (0, 1)):  # both, then one at a time
+        sizes = [(best.a * (1 + vertical * s), best.b * (1 + horizontal * s)) for s in _FINE]
+        others = _peaks(spectrum, tile, sizes, mirrored=peak.mirrored)
+        best = max([best, *others], key=lambda one: one.z)
+    values = spectrum.at(tile.sync, np.array([(best.a, best.b)]), mirrored=best.mirrored)[0]
+    return _at_offsets(tile, values, best)
 
 
 def soft_bits(spectrum: Spectrum, tile: Tile, peak: Peak) -> NDArray[np.float64]:
     """The soft coded bits at a peak."""
-    values = spectrum.at(tile.data, peak.a, peak.b, mirrored=peak.mirrored)
+    values = spectrum.at(tile.data, np.array([(peak.a, peak.b)]), mirrored=peak.mirrored)[0]
     turn = 2j * np.pi / PERIOD * (tile.data @ np.array([peak.dy, peak.dx]))
     return tile.soft_bits(values * np.exp(turn))
 
@@ -202,11 +225,11 @@ def read(residual: NDArray[np.float32] | Spectrum, tile: Tile) -> Reading:
     spectrum = residual if isinstance(residual, Spectrum) else Spectrum(residual)
     hypotheses = attempts = 0
     best: Reading | None = None
-    for sizes, keep in (((1.0,), 1), (COARSE, _CANDIDATES)):
+    for sizes, keep in (((1.0,), 1), (COARSE, ATTEMPTS)):
         found = _spread(coarse(spectrum, tile, sizes), keep)
-        refined = sorted((refine(spectrum, tile, p) for p in found), key=lambda p: -p.z)[:ATTEMPTS]
+        refined = [refine(spectrum, tile, peak) for peak in found]
         hypotheses += 2 * len(sizes) * PERIOD**2
-        hypotheses += len(found) * (len(_FINE) ** 2 * PERIOD**2 + len(_OFFSETS) ** 2)
+        hypotheses += len(found) * (3 * len(_FINE) * PERIOD**2 + len(_OFFSETS) ** 2)
         attempts += len(refined)
         words = channel.decode_many([soft_bits(spectrum, tile, p) for p in refined], PAYLOAD_BITS)
         for peak, decoded in zip(refined, words, strict=True):
@@ -214,7 +237,7 @@ def read(residual: NDArray[np.float32] | Spectrum, tile: Tile) -> Reading:
                 best = Reading(peak, decoded, 0, 0)
         assert best is not None  # noqa: S101 -- keep >= 1 and sizes is never empty
         best = replace(best, hypotheses=hypotheses, attempts=attempts)
-        if best.decoded.crc_ok:
+        if best.accepted:
             break
     assert best is not None  # noqa: S101
     return best

@@ -40,6 +40,7 @@ class Tile:
 
     sync: NDArray[np.int64]  # (q_s, 2) the k of the sync waves
     sync_phase: NDArray[np.float64]  # (q_s,) radians
+    sync_back: NDArray[np.complex64]  # (q_s,) turns the sync waves back to phase 0
     data: NDArray[np.int64]  # (q_d, 2)
     data_phase: NDArray[np.float64]  # (q_d,)
     sign: NDArray[np.float64]  # (2 q_d,) +1/-1, of the real and imaginary part of each data wave
@@ -102,6 +103,7 @@ def tile_of_key(key: bytes) -> Tile:
     return Tile(
         sync=waves[order[:split]],
         sync_phase=phase[:split],
+        sync_back=np.exp(-1j * phase[:split]).astype(np.complex64),
         data=data,
         data_phase=phase[split:],
         sign=sign.astype(np.float64),

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from avsafe.errors import CannotMark
 from avsafe.types import Detection, Features, Kind, RawMedia
-from avsafe.watermark import channel, locate
+from avsafe.watermark import locate
 from avsafe.watermark.embed import TileEmbedder
-from avsafe.watermark.residual import MAX_LONG_SIDE, MAX_SHAPES
+from avsafe.watermark.residual import CLIP, MAX_LONG_SIDE, NAMES
 from avsafe.watermark.tile import ALGORITHM, PAYLOAD_BITS, tile_of_key
 
 _MIN_SIDE = 16  # canonical pixels: the longest wave
@@ -63,16 +63,17 @@ class VideoWatermarker:
         """
         tile = tile_of_key(key)
         ignored: list[str] = []
-        readings = [
-            (name, locate.read(residual, tile)) for name, residual in _residuals(features, ignored)
-        ]
+        readings: list[tuple[str, locate.Reading]] = []
+        for name, residual in _residuals(features, ignored):
+            readings.append((name, locate.read(residual, tile)))
+            if readings[-1][1].accepted:
+                break
         if not readings:
             reason = "no usable frame (found: " + (", ".join(ignored) or "no residual") + ")"
             return Detection(False, None, 1.0, {"reason": reason, "ignored": ignored})
-        name, best = max(readings, key=lambda item: (item[1].decoded.crc_ok, item[1].peak.z))
+        name, best = max(readings, key=lambda item: (item[1].accepted, item[1].peak.z))
         best = best.among([reading for _, reading in readings])
         decoded, peak = best.decoded, best.peak
-        present = decoded.crc_ok and decoded.correlation >= channel.CORRELATION_FLOOR
         details = {
             "sync_z": peak.z,
             "sync_p_value": best.sync_p_value,
@@ -82,21 +83,21 @@ class VideoWatermarker:
             "mirrored": peak.mirrored,
             "hypotheses": best.hypotheses,
             "attempts": best.attempts,
+            "residual": name,
             "frames": _frames(features, name),
             "ignored": ignored,
         }
         return Detection(
-            present,
-            decoded.payload if present else None,
-            best.p_value if present else 1.0,
+            best.accepted,
+            decoded.payload if best.accepted else None,
+            best.p_value,
             details,
         )
 
 
 def _residuals(features: Features, ignored: list[str]) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """The residuals that are what they claim; they come from a process that read a hostile file."""
-    for index in range(MAX_SHAPES):
-        name = f"residual.{index}"
+    for name in (f"residual.{name}" for name in NAMES):
         if name not in features:
             continue
         value = features[name]
@@ -107,7 +108,7 @@ def _residuals(features: Features, ignored: list[str]) -> Iterator[tuple[str, ND
         elif not np.isfinite(value).all():
             ignored.append(f"{name} holds values that are not finite")
         else:
-            yield name, np.ascontiguousarray(value, np.float32)
+            yield name, np.clip(value, -CLIP, CLIP).astype(np.float32, order="C")
 
 
 def _frames(features: Features, residual_name: str) -> int | None:
