@@ -59,13 +59,14 @@ def _encode(path: Path, suffix: str, seed: int) -> None:
     import av
 
     random = np.random.default_rng(seed)
-    sound = {"flac": "flac", "m4a": "aac", "mp3": "libmp3lame", "ogg": "libvorbis"}
+    sound = {"flac": "flac", "m4a": "aac", "mp3": "libmp3lame", "ogg": "libopus"}
     with av.open(str(path), "w") as container:
         if suffix in sound:
-            stream: Any = container.add_stream(sound[suffix], rate=44100)
-            block = random.integers(-9000, 9000, (1, 4410)).astype(np.int16)
+            rate_hz = 48000 if suffix == "ogg" else 44100  # Opus knows no 44.1 kHz
+            stream: Any = container.add_stream(sound[suffix], rate=rate_hz)
+            block = random.integers(-9000, 9000, (1, 4800)).astype(np.int16)
             frame: Any = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
-            frame.rate, frame.pts = 44100, 0
+            frame.rate, frame.pts = rate_hz, 0
             frames = [frame]
         else:
             codec = "libvpx" if suffix in ("webm", "mkv") else "mpeg4"
@@ -121,7 +122,7 @@ def make_certificate(
     *,
     name: str = "test signer",
     begin: timedelta = timedelta(minutes=-5),
-    end: timedelta = timedelta(days=30),
+    end: timedelta = timedelta(days=90),
     usages: tuple[ObjectIdentifier, ...] | None = (ExtendedKeyUsageOID.EMAIL_PROTECTION,),
     is_authority: bool | None = None,
     key_usage: bool = True,

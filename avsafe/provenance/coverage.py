@@ -54,8 +54,8 @@ def uncovered(
 ) -> tuple[ByteRange, ...]:
     """What the hard binding of one manifest leaves out, and the padding of its signature.
 
-    ``assertions`` are those of the binding manifest, as ``Reader.crjson()`` gives them. Empty for a
-    file whose binding covers everything (a sidecar).
+    ``assertions`` are those of the binding manifest, as ``Reader.crjson()`` gives them. A
+    sidecar's binding covers all of the media, so only the sidecar itself is named.
     """
     ranges: list[ByteRange] = []
     with media.open("rb") as file:
@@ -72,8 +72,8 @@ def uncovered(
         ranges += [item for outer in credential for item in _padding(file, outer, "file")]
     if sidecar is not None:
         with sidecar.open("rb") as file:
-            whole = ByteRange(0, sidecar.stat().st_size, "", blank=False)
-            ranges += _padding(file, whole, "sidecar")
+            whole = ByteRange(0, _size(file), _NAMES["uuid"], blank=False, where="sidecar")
+            ranges += [whole, *_padding(file, whole, "sidecar")]
     return tuple(sorted(set(ranges), key=lambda item: (item.where, item.start, -item.end)))
 
 

@@ -228,7 +228,7 @@ def _make(organization: str) -> tuple[bytes, bytes, bytes, bytes]:
     start = datetime.now(UTC).replace(microsecond=0) - _BACKDATED
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca = issue(
-        x509.Name(_names(organization, "development root")),
+        x509.Name(_names(organization, "root")),
         ca_key.public_key(),
         issuer=None,
         issuer_key=ca_key,
@@ -237,7 +237,7 @@ def _make(organization: str) -> tuple[bytes, bytes, bytes, bytes]:
     )
     key = ec.generate_private_key(ec.SECP256R1())
     leaf = issue(
-        x509.Name(_names(organization, "development signer")),
+        x509.Name(_names(organization, "signer")),
         key.public_key(),
         issuer=ca,
         issuer_key=ca_key,
@@ -324,7 +324,9 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as lock:
+    with open(
+        folder / ".lock", "w", opener=lambda name, flags: os.open(name, flags, 0o600)
+    ) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

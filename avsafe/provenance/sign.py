@@ -106,7 +106,7 @@ def sign_file(
     stamped = report.timestamp_authority is not None
     warnings = [*getattr(signer, "warnings", ()), *_stamp_warnings(report, problem)]
     for warning in warnings:
-        _log.warning("%s: %s", destination.name, warning)
+        _log.info("%s: %s", destination.name, warning)  # the caller shows them
     return Signed(report.manifest_id or "", store, sidecar, stamped, tuple(warnings))
 
 

@@ -111,35 +111,38 @@ def checked(signer: Signer, data: bytes) -> bytes:
     if not isinstance(signature, bytes) or not signature:
         kind = type(signature).__name__ if not isinstance(signature, bytes) else "nothing"
         raise SigningFailed(f"The signer returned {kind}; expected the signature as bytes.")
-    raw = raw_signature(signature, signer.algorithm)
-    leaf = certificates(signer.chain_pem)[0]
-    if not _verifies(leaf.public_key(), raw, data, signer.algorithm):
-        raise SigningFailed(
-            "The signature does not match the first certificate of the chain: the key belongs to "
-            "another certificate, the algorithm differs, or the callback signed a digest of a "
-            "digest. Run `avsafe keys lint CERT --key KEY`."
-        )
-    return raw
+    key = certificates(signer.chain_pem)[0].public_key()
+    for raw in raw_shapes(signature, signer.algorithm):
+        if _verifies(key, raw, data, signer.algorithm):
+            return raw
+    raise SigningFailed(
+        "The signature does not match the first certificate of the chain: the key belongs to "
+        "another certificate, the algorithm differs, or the callback signed a digest of a "
+        "digest. Run `avsafe keys lint CERT --key KEY`."
+    )
 
 
-def raw_signature(signature: bytes, algorithm: str) -> bytes:
-    """DER or raw in, raw out. A DER signature of exactly raw length cannot be valid DER for ECDSA
-    on these curves unless it parses as such, so parsing decides."""
+def raw_shapes(signature: bytes, algorithm: str) -> tuple[bytes, ...]:
+    """What the bytes can be in raw shape: as they are, decoded from DER, or (rarely) both.
+
+    Raises SigningFailed when they are neither.
+    """
     size = ALGORITHMS.get(algorithm)
     if size is None:
-        return signature
+        return (signature,)
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-    if len(signature) == 2 * size:
-        return signature
+    shapes = [signature] if len(signature) == 2 * size else []
     try:
         r, s = decode_dss_signature(signature)
-        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+        shapes.append(r.to_bytes(size, "big") + s.to_bytes(size, "big"))
     except (ValueError, OverflowError) as error:
-        raise SigningFailed(
-            f"The signer returned {len(signature)} bytes, which are neither DER nor the "
-            f"{2 * size} bytes of a raw {algorithm} signature."
-        ) from error
+        if not shapes:
+            raise SigningFailed(
+                f"The signer returned {len(signature)} bytes, which are neither DER nor the "
+                f"{2 * size} bytes of a raw {algorithm} signature."
+            ) from error
+    return tuple(shapes)
 
 
 def certificates(chain_pem: str) -> list[x509.Certificate]:
