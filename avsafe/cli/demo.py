@@ -71,7 +71,9 @@ def run(out: Path, *, show: bool) -> list[Step]:
         progress(0.9, "verify something else")
         steps.append(_verified("somebody else's clip", other, lookup, Label.INCONCLUSIVE))
         steps.append(_denied(out / "never.mp4", workspace))
-        workspace.ledger.verify()
+        checked = workspace.ledger.verify()
+        told = f"{checked.size} entries in order, signed by {checked.checkpoints} checkpoints"
+        steps.append(Step("audit the ledger", "state/ledger.db", "verifies", told, checked.ok))
     if show:
         _print(steps, out)
     return steps
@@ -119,11 +121,13 @@ def _print(steps: Iterable[Step], out: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"avsafe demo: files in {out}/", title_justify="left")
-    for heading in ("step", "file", "result", "why"):
-        table.add_column(heading, overflow="fold")
+    table = Table(title=f"avsafe demo: files in {out}/", title_justify="left", show_lines=True)
+    table.add_column("step", overflow="fold", ratio=3)
+    table.add_column("result", no_wrap=True)
+    table.add_column("why", overflow="fold", ratio=5)
     for step in steps:
         colour = "green" if step.ok else "red"
-        table.add_row(step.what, step.file, f"[{colour}]{step.result}[/]", escape(step.why))
+        what = f"{escape(step.what)}\n[dim]{escape(step.file)}[/]"
+        table.add_row(what, f"[{colour}]{step.result}[/]", escape(step.why))
     console().print(table)
     console().print(f"Try: AVSAFE_HOME={out}/state avsafe verify {out}/*.mp4")

@@ -94,7 +94,7 @@ def _sandbox() -> Iterator[Finding]:
 def _keys(home: Home) -> Iterator[Finding]:
     from avsafe.provenance import keys, lint
 
-    chain = home.keys / keys.CHAIN
+    chain = keys.KeyFiles(home.keys).chain
     if not chain.exists():
         yield Finding("keys", True, "none yet", "Run: avsafe keys init.")
         return
@@ -105,12 +105,12 @@ def _keys(home: Home) -> Iterator[Finding]:
         "private" if mode == 0 else "readable by others",
         "" if mode == 0 else f"Run: chmod 700 {home.keys}",
     )
-    broken = [f for f in lint.lint_certificate(chain.read_bytes()) if not f.ok]
+    broken = lint.lint_certificate(chain.read_bytes())
     yield Finding(
         "certificate",
-        not broken,
-        "fit to sign" if not broken else "; ".join(f.message for f in broken),
-        "" if not broken else "Run: avsafe keys lint CERT, or avsafe keys init.",
+        not any(f.severity == "error" for f in broken),
+        "; ".join(f"{f.rule}: {f.message}" for f in broken) or "fit to sign",
+        " ".join(f.fix for f in broken),
     )
 
 
@@ -125,8 +125,9 @@ def _records(home: Home) -> Iterator[Finding]:
         with Ledger.open(home.ledger, home.keys) as ledger:
             checked = ledger.verify()
             orphans = len(ledger.orphans())
-        yield Finding("ledger", True, f"{checked.size} entries verify, {orphans} unsettled")
+        told = "; ".join(str(problem) for problem in checked.problems) or "verify"
+        yield Finding("ledger", checked.ok, f"{checked.size} entries, {orphans} unsettled: {told}")
         with Registry.open(home.registry) as registry:
-            yield Finding("registry", True, f"{len(registry.list())} releases")
+            yield Finding("registry", True, f"{registry.count()} releases")
     except AvsafeError as error:
         yield Finding("ledger", False, str(error), "See docs/ledger.md, 'When it does not verify'.")

@@ -134,6 +134,7 @@ def test_doctor_and_demo(tmp_path: Path) -> None:
         "altered",
         "inconclusive",
         "denied",
+        "verifies",
     ]
     os.environ["AVSAFE_HOME"] = str(tmp_path / "demo" / "state")
     assert all(item["ok"] for item in run("doctor"))

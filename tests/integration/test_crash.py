@@ -93,7 +93,7 @@ def test_kill_at_random_moments(home: Home, tmp_path: Path) -> None:
         visible = out.exists()  # before any recovery: what a user would see now
         with open_workspace(home) as workspace:  # the next start
             assert workspace.ledger.orphans() == []
-            workspace.ledger.verify()
+            assert workspace.ledger.verify().ok
             records = {r.sha256: r for r in workspace.registry.list(limit=1000)}
             if out.exists():
                 record = records.get(media.sha256_of(out))

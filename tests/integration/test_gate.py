@@ -96,7 +96,7 @@ def test_records_agree_with_the_file(workspace: Workspace, tmp_path: Path) -> No
     assert record.sha256 == result.sha256
     assert workspace.ledger.status(result.release_id) == "released"
     assert workspace.ledger.orphans() == []
-    workspace.ledger.verify()
+    assert workspace.ledger.verify().ok
     leaves = json.dumps([e.body for e in workspace.ledger.entries()])
     assert "bouncing" not in leaves, "the ledger must hold no prompt"
     assert str(tmp_path) not in leaves, "the ledger must hold no path"
@@ -164,7 +164,7 @@ def check_nothing_left(workspace: Workspace, tmp_path: Path, status: str) -> Non
     entry = list(workspace.ledger.entries())[-1]
     assert workspace.ledger.status(entry.release_id) == status
     assert workspace.registry.get(entry.release_id) is None
-    workspace.ledger.verify()
+    assert workspace.ledger.verify().ok
 
 
 def test_denied_request(workspace: Workspace, tmp_path: Path) -> None:

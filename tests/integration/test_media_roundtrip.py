@@ -26,7 +26,9 @@ RATE = Fraction(25)
 class Frames:
     """A smooth moving pattern with a white flash on chosen frames; re-iterable."""
 
-    def __init__(self, count: int, width: int = 96, height: int = 64, flashes: tuple[int, ...] = ()):
+    def __init__(
+        self, count: int, width: int = 96, height: int = 64, flashes: tuple[int, ...] = ()
+    ):
         self.count, self.width, self.height, self.flashes = count, width, height, flashes
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -40,7 +42,9 @@ class Frames:
             yield np.stack([red, green, np.full_like(red, 40)], 2).astype(np.uint8)
 
 
-def beeps(seconds: float, at: tuple[float, ...], rate_hz: int = 48000, channels: int = 1) -> np.ndarray:
+def beeps(
+    seconds: float, at: tuple[float, ...], rate_hz: int = 48000, channels: int = 1
+) -> np.ndarray:
     samples = np.zeros((channels, round(seconds * rate_hz)), np.float32)
     tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(rate_hz // 50) / rate_hz)
     for start in at:
@@ -131,7 +135,9 @@ def test_colours_come_back_whatever_the_matrix_and_range(
     form: str, matrix: int, full: bool, tmp_path: Path
 ) -> None:
     """Patches written in each matrix and range by formula (BT.601, BT.709), read back as RGB."""
-    rgb = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [20, 130, 90], [0, 0, 0]])
+    rgb = np.array(
+        [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [20, 130, 90], [0, 0, 0]]
+    )
     path = tmp_path / "bars.mkv"
     _write_patches(path, rgb, form, matrix, full)
     frame = next(iter(decode(path, trusted=True).frames or ()))
@@ -173,10 +179,11 @@ def test_our_files_are_tagged_bt709_limited(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("degrees", "mirror"), [(0, False), (90, False), (180, False), (270, False), (0, True), (90, True)]
+    ("degrees", "mirror"),
+    [(0, False), (90, False), (180, False), (270, False), (0, True), (90, True)],
 )
 def test_a_turned_file_comes_out_upright(degrees: int, mirror: bool, tmp_path: Path) -> None:
-    """The display matrix of a phone's recording, patched into the track header by its definition."""
+    """The display matrix of a phone's recording, patched into the track header."""
     upright = np.zeros((48, 96, 3), np.uint8)
     upright[:24, :48] = 255  # top left
     stored = upright[:, ::-1] if mirror else upright
@@ -184,7 +191,9 @@ def test_a_turned_file_comes_out_upright(degrees: int, mirror: bool, tmp_path: P
     path = tmp_path / "turned.mp4"
     raw = RawMedia(Kind.VIDEO, frames=[np.ascontiguousarray(stored)] * 3, frame_rate=RATE)
     encode(raw, path)
-    a, b, c, d = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees]
+    a, b, c, d = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[
+        degrees
+    ]
     if mirror:  # after turning, mirror left and right: x' -> -x'
         a, c = -a, -c
     data = bytearray(path.read_bytes())
@@ -412,7 +421,9 @@ def test_what_breaks_the_contract_is_named_and_leaves_no_file(
     assert not path.exists()
 
 
-def test_loud_samples_are_clipped_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_loud_samples_are_clipped_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "loud.wav"
     loud = np.array([[0.5, 1.5, -2.0, 0.25]], np.float32)
     encode(RawMedia(Kind.AUDIO, samples=[loud], rate_hz=8000, channels=1), path)
