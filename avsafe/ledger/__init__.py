@@ -3,8 +3,8 @@
 ``Ledger`` writes and proves; ``personal`` turns a person's words into something a leaf may hold.
 """
 
-from avsafe.ledger.entries import Consistency, Entry, Inclusion, Problem, Verification
-from avsafe.ledger.log import Ledger, personal
+from avsafe.ledger.entries import Consistency, Entry, Inclusion, Problem, Verification, personal
+from avsafe.ledger.log import Ledger
 
 __all__ = [
     "Consistency",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hmac
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from avsafe.errors import LedgerError
 from avsafe.ledger import merkle
 
 
@@ -90,3 +93,29 @@ def parse_leaf(leaf: bytes) -> Entry:
         previous=bytes.fromhex(value["previous"]),
         leaf_hash=merkle.leaf_hash(leaf),
     )
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """RFC 8785 JSON. Raises LedgerError for what JSON cannot hold exactly."""
+    import rfc8785
+
+    try:
+        return bytes(rfc8785.dumps(dict(value)))
+    except (rfc8785.CanonicalizationError, TypeError, ValueError, RecursionError) as error:
+        raise LedgerError(
+            f"A ledger entry takes JSON values only, integers up to 2^53: {error}"
+        ) from error
+
+
+def personal(text: str, salt: bytes) -> str:
+    """What stands in a leaf for a person's words: HMAC-SHA256 under a salt kept elsewhere, hex.
+
+    Deleting the salt makes the hash mean nothing, and the chain stays whole. The text is hashed in
+    Unicode NFC. Raises LedgerError for a salt under 16 bytes, which could be searched.
+
+    >>> len(personal("a red ball", bytes(16)))
+    64
+    """
+    if len(salt) < 16:
+        raise LedgerError(f"A salt needs 16 random bytes or more, this one has {len(salt)}.")
+    return hmac.digest(salt, unicodedata.normalize("NFC", text).encode(), "sha256").hex()

@@ -11,11 +11,9 @@ when two connections write or checkpoint in the same instant.
 
 from __future__ import annotations
 
-import hmac
 import os
 import re
 import sqlite3
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,7 +25,15 @@ from avsafe.errors import LedgerError
 from avsafe.home import locked, secret, write_private
 from avsafe.ledger import merkle
 from avsafe.ledger.check import check
-from avsafe.ledger.entries import Consistency, Entry, Inclusion, Problem, Verification, parse_leaf
+from avsafe.ledger.entries import (
+    Consistency,
+    Entry,
+    Inclusion,
+    Problem,
+    Verification,
+    canonical,
+    parse_leaf,
+)
 from avsafe.ledger.note import Key, read_notes, whole_notes
 
 KEY_FILE = "ledger.key"
@@ -49,20 +55,6 @@ CREATE TABLE IF NOT EXISTS head (one INTEGER PRIMARY KEY CHECK (one = 1), note T
 CREATE TABLE IF NOT EXISTS open_intents (release_id TEXT PRIMARY KEY, seq INTEGER NOT NULL);
 PRAGMA user_version = 1;
 """
-
-
-def personal(text: str, salt: bytes) -> str:
-    """What stands in a leaf for a person's words: HMAC-SHA256 under a salt kept elsewhere, hex.
-
-    Deleting the salt makes the hash mean nothing, and the chain stays whole. The text is hashed in
-    Unicode NFC. Raises LedgerError for a salt under 16 bytes, which could be searched.
-
-    >>> len(personal("a red ball", bytes(16)))
-    64
-    """
-    if len(salt) < 16:
-        raise LedgerError(f"A salt needs 16 random bytes or more, this one has {len(salt)}.")
-    return hmac.digest(salt, unicodedata.normalize("NFC", text).encode(), "sha256").hex()
 
 
 class Ledger:
@@ -204,7 +196,7 @@ class Ledger:
             seq = frontier.size
             self._track(type_, release_id, seq)
             time = datetime.now(UTC)
-            leaf = _canonical(
+            leaf = canonical(
                 {
                     "body": dict(body),
                     "previous": previous.hex(),
@@ -445,14 +437,3 @@ def _writing(path: Path) -> Iterator[None]:
             yield
     except TimeoutError as error:
         raise LedgerError(f"The ledger is busy. {error}") from error
-
-
-def _canonical(value: Mapping[str, Any]) -> bytes:
-    import rfc8785
-
-    try:
-        return bytes(rfc8785.dumps(dict(value)))
-    except (rfc8785.CanonicalizationError, TypeError, ValueError, RecursionError) as error:
-        raise LedgerError(
-            f"A ledger entry takes JSON values only, integers up to 2^53: {error}"
-        ) from error

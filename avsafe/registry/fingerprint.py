@@ -203,11 +203,16 @@ def from_features(features: Features) -> Fingerprint:
     )
 
 
-def compare(query: Fingerprint, registered: Fingerprint | None) -> Agreement:
-    """Whether ``query`` is ``registered``, or a part of it; see ``agreement``."""
+def compare(
+    query: Fingerprint, registered: Fingerprint | None, *, search: bool = True
+) -> Agreement:
+    """Whether ``query`` is ``registered``, a part of it, or contains it; see ``agreement``.
+
+    ``search`` False looks for no crop, letterbox or mirror image: 0.2 ms instead of up to a second.
+    """
     from avsafe.registry import agreement
 
-    return agreement.compare(query, registered)
+    return agreement.compare(query, registered, search=search)
 
 
 # ---------------------------------------------------------------- pictures

@@ -8,8 +8,8 @@ reset write-ahead log when two connections write in the same instant.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,6 @@ from typing import Any, Self
 from sqlalchemy import (
     Connection,
     Engine,
-    Row,
     create_engine,
     delete,
     event,
@@ -28,11 +27,11 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, StatementError
 
 from avsafe.errors import RegistryError
 from avsafe.home import locked
-from avsafe.registry import migrate
+from avsafe.registry import migrate, rows
 from avsafe.registry.fingerprint import Fingerprint, compare
 from avsafe.registry.records import Match, ReleaseRecord, Reservation
 from avsafe.registry.schema import (
@@ -41,9 +40,7 @@ from avsafe.registry.schema import (
     manifests,
     releases,
     reservations,
-    soft_bindings,
 )
-from avsafe.types import Kind, Mark
 
 _BUSY_S = 60.0
 _KEEP_RESERVATIONS = timedelta(days=31)  # the longest window a quota may use
@@ -78,7 +75,8 @@ class Registry:
             event.listen(engine, "begin", _on_begin)
         registry = cls(engine, path)
         try:
-            with registry._reading() as connection:
+            # Locked: two processes that make one file at once trip over its journal mode.
+            with registry._queued(), registry._reading() as connection:
                 found = migrate.version(connection)
             if found != HEAD:
                 with registry._writing() as connection:
@@ -91,10 +89,7 @@ class Registry:
         return registry
 
     def close(self) -> None:
-        if self._path is None:
-            self._engine.dispose()
-            return
-        with _queue(self._path):  # the last connection to close writes the log back
+        with self._queued():  # the last connection to close writes the log back
             self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -117,54 +112,7 @@ class Registry:
         """
         with self._writing() as connection:
             self._refuse_known(connection, record)
-            connection.execute(
-                insert(releases).values(
-                    id=record.release_id,
-                    created_at=record.created_at,
-                    user=record.user,
-                    task=record.task,
-                    generator=record.generator,
-                    generator_version=record.generator_version,
-                    registered_generator=record.registered_generator,
-                    sha256=record.sha256,
-                    kind=str(record.kind),
-                    decision=dict(record.decision),
-                    manifest_id=record.manifest_id,
-                    salt=record.salt,
-                    prompt_hash=record.prompt_hash,
-                    purpose=record.purpose,
-                    cost=dict(record.cost),
-                    state=record.state,
-                    forgotten_at=record.forgotten_at,
-                )
-            )
-            connection.execute(
-                insert(manifests).values(
-                    id=record.manifest_id, release_id=record.release_id, data=record.manifest
-                )
-            )
-            for mark in record.marks:
-                connection.execute(
-                    insert(soft_bindings).values(
-                        release_id=record.release_id,
-                        algorithm=mark.algorithm,
-                        payload=_payload(mark.payload),
-                        payload_bits=mark.payload_bits,
-                        modality=str(mark.modality),
-                        quality={"psnr_db": mark.psnr_db, "snr_db": mark.snr_db},
-                    )
-                )
-            if record.fingerprint is not None:
-                connection.execute(
-                    insert(fingerprints).values(
-                        release_id=record.release_id,
-                        format=record.fingerprint.format,
-                        has_picture=record.fingerprint.n_frames > 0,
-                        has_sound=record.fingerprint.n_sound > 0,
-                        duration_ms=round(record.fingerprint.duration_s * 1000),
-                        data=record.fingerprint.to_bytes(),
-                    )
-                )
+            rows.insert(connection, record)
 
     def remove_release(self, release_id: str) -> bool:
         """Take a release out with all that belongs to it; False when it was not there.
@@ -208,7 +156,7 @@ class Registry:
                 )
             )
         if self._path is not None:  # the write-ahead log still holds the old page
-            with _queue(self._path), self._engine.connect() as connection:
+            with self._queued(), self._engine.connect() as connection:
                 outside = connection.execution_options(isolation_level="AUTOCOMMIT")
                 outside.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -244,14 +192,11 @@ class Registry:
 
         Raises RegistryError for a payload outside unsigned 64 bits.
         """
-        binding = select(soft_bindings.c.release_id).where(
-            soft_bindings.c.algorithm == algorithm, soft_bindings.c.payload == _payload(payload)
-        )
-        return self._one(releases.c.id.in_(binding))
+        return self._one(releases.c.id.in_(rows.carrying(algorithm, payload)))
 
     def payload_taken(self, algorithm: str, payload: int) -> bool:
         with self._reading() as connection:
-            return _taken(connection, algorithm, payload) is not None
+            return rows.taken(connection, algorithm, payload) is not None
 
     def by_fingerprint(self, query: Fingerprint) -> Match | None:
         """The registered release that agrees best with a fingerprint; None when none agrees."""
@@ -260,13 +205,14 @@ class Registry:
     def nearest(self, query: Fingerprint, *, limit: int = 5) -> tuple[Match, ...]:
         """The releases that agree with a fingerprint, the most similar first.
 
-        Compares with every registered one: time grows linearly with their number.
+        Compares with every registered one, a quarter of a millisecond each, and looks for no crop
+        or mirror image: time grows linearly with their number.
         """
         found = []
         with self._reading() as connection:
-            rows = connection.execute(select(fingerprints.c.release_id, fingerprints.c.data))
-            for release_id, data in rows:
-                agreement = compare(query, Fingerprint.from_bytes(data))
+            stored = connection.execute(select(fingerprints.c.release_id, fingerprints.c.data))
+            for release_id, data in stored:
+                agreement = compare(query, Fingerprint.from_bytes(data), search=False)
                 if agreement.agrees:
                     found.append(
                         Match(
@@ -288,7 +234,7 @@ class Registry:
             .offset(offset)
         )
         with self._reading() as connection:
-            return tuple(_record(connection, row) for row in connection.execute(order).all())
+            return tuple(rows.read(connection, row) for row in connection.execute(order).all())
 
     def count(self) -> int:
         """How many releases there are."""
@@ -344,7 +290,7 @@ class Registry:
         query = select(releases).where(condition).order_by(releases.c.created_at.desc()).limit(1)
         with self._reading() as connection:
             row = connection.execute(query).first()
-            return _record(connection, row) if row else None
+            return rows.read(connection, row) if row else None
 
     def _refuse_known(self, connection: Connection, record: ReleaseRecord) -> None:
         if connection.execute(select(releases.c.id).where(_is(record.release_id))).first():
@@ -355,12 +301,15 @@ class Registry:
                 f"Manifest {record.manifest_id} belongs to release {row.release_id} already."
             )
         for mark in record.marks:
-            other = _taken(connection, mark.algorithm, mark.payload)
+            other = rows.taken(connection, mark.algorithm, mark.payload)
             if other is not None:
                 raise RegistryError(
                     f"Number {mark.payload:x} of {mark.algorithm} belongs to release {other}: "
                     "draw another payload and mark again."
                 )
+
+    def _queued(self) -> AbstractContextManager[None]:
+        return _queue(self._path) if self._path is not None else nullcontext()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -370,77 +319,8 @@ class Registry:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         engine = self._engine.execution_options(avsafe_write=True)
-        if self._path is None:
-            with _typed(), engine.begin() as connection:
-                yield connection
-            return
-        with _queue(self._path), _typed(), engine.begin() as connection:
+        with self._queued(), _typed(), engine.begin() as connection:
             yield connection
-
-
-def _record(connection: Connection, row: Row[Any]) -> ReleaseRecord:
-    of_release = row.id
-    manifest = connection.execute(
-        select(manifests.c.data).where(manifests.c.id == row.manifest_id)
-    ).scalar_one()
-    marks = connection.execute(
-        select(soft_bindings)
-        .where(soft_bindings.c.release_id == of_release)
-        .order_by(soft_bindings.c.modality.desc())
-    )
-    data = connection.execute(
-        select(fingerprints.c.data).where(fingerprints.c.release_id == of_release)
-    ).scalar()
-    return ReleaseRecord(
-        release_id=row.id,
-        created_at=row.created_at,
-        user=row.user,
-        task=row.task,
-        generator=row.generator,
-        generator_version=row.generator_version,
-        registered_generator=row.registered_generator,
-        sha256=row.sha256,
-        kind=Kind(row.kind),
-        decision=row.decision,
-        manifest_id=row.manifest_id,
-        manifest=manifest,
-        marks=tuple(_mark(mark._mapping) for mark in marks),
-        fingerprint=Fingerprint.from_bytes(data) if data is not None else None,
-        salt=row.salt,
-        prompt_hash=row.prompt_hash,
-        purpose=row.purpose,
-        cost=row.cost,
-        state=row.state,
-        forgotten_at=row.forgotten_at,
-    )
-
-
-def _mark(row: Mapping[Any, Any]) -> Mark:
-    return Mark(
-        modality=Kind(row["modality"]),
-        algorithm=row["algorithm"],
-        payload=int.from_bytes(row["payload"], "big"),
-        payload_bits=row["payload_bits"],
-        psnr_db=row["quality"]["psnr_db"],
-        snr_db=row["quality"]["snr_db"],
-    )
-
-
-def _payload(number: int) -> bytes:
-    try:
-        return number.to_bytes(8, "big")
-    except OverflowError:
-        raise RegistryError(
-            f"A watermark number is an unsigned 64-bit integer, not {number}."
-        ) from None
-
-
-def _taken(connection: Connection, algorithm: str, payload: int) -> str | None:
-    return connection.execute(
-        select(soft_bindings.c.release_id).where(
-            soft_bindings.c.algorithm == algorithm, soft_bindings.c.payload == _payload(payload)
-        )
-    ).scalar()
 
 
 def _is(release_id: str) -> Any:
@@ -459,7 +339,7 @@ def _typed() -> Iterator[None]:
         raise RegistryError(
             f"The registry refuses a duplicate or a stray row: {error.orig}."
         ) from error
-    except (OperationalError, DatabaseError) as error:
+    except StatementError as error:
         raise RegistryError(f"The registry cannot be used: {error.orig}.") from error
 
 

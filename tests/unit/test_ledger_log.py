@@ -13,7 +13,7 @@ import pytest
 
 from avsafe.errors import LedgerError
 from avsafe.ledger import Entry, Ledger, merkle, personal
-from avsafe.ledger.log import _canonical
+from avsafe.ledger.entries import canonical
 from avsafe.ledger.note import Key
 
 SALT = bytes(16)
@@ -199,7 +199,7 @@ def test_an_export_that_a_crash_cut_short_is_mended(ledger: Ledger) -> None:
 def resealed(ledger: Ledger, seq: int, **changes: object) -> list[str]:
     """An edit by somebody who also repairs the hash beside it."""
     entry = next(e for e in ledger.entries() if e.seq == seq)
-    leaf = _canonical(
+    leaf = canonical(
         {
             "body": dict(entry.body),
             "previous": entry.previous.hex(),
