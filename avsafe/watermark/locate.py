@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsafe.watermark import channel
-from avsafe.watermark.tile import PAYLOAD_BITS, PERIOD, Tile
+from avsafe.watermark.tile import MAX_CYCLES, PAYLOAD_BITS, PERIOD, Tile
 
 # Sizes searched: a crop to half the short side makes the tile twice as large, a letterbox smaller
 COARSE = np.exp(np.arange(np.log(0.55), np.log(2.1), 0.004))  # 0.4 %: under a pixel at the border
@@ -136,9 +136,10 @@ def _match(tile: Tile, values: NDArray[np.complex64]) -> list[tuple[float, int, 
 
     # the inverse real transform takes column 0 once and all others twice
     turned = values * (tile.sync_back * (1 + (tile.sync[:, 1] == 0))).astype(np.complex64)
-    grid = np.zeros((len(values), PERIOD, PERIOD // 2 + 1), np.complex64)
+    grid = np.zeros((len(values), PERIOD, MAX_CYCLES + 1), np.complex64)
     grid[:, tile.sync[:, 0], tile.sync[:, 1]] = turned
-    match = fft.irfft2(grid, (PERIOD, PERIOD)).reshape(len(values), -1)
+    columns = fft.ifft(grid, axis=1, overwrite_x=True)  # the columns beyond the band stay 0
+    match = fft.irfft(columns, PERIOD, axis=2).reshape(len(values), -1)
     best = match.argmax(axis=1)
     found = []
     for one, sync, place in zip(match, values, best, strict=True):

@@ -79,7 +79,10 @@ class VideoWatermarker:
             "sync_p_value": best.sync_p_value,
             "crc_ok": decoded.crc_ok,
             "correlation": decoded.correlation,
-            "scale": (peak.a, peak.b),  # vertical, horizontal, against the marked original
+            "scale": (
+                float(peak.a),
+                float(peak.b),
+            ),  # vertical, horizontal, against the marked original
             "mirrored": peak.mirrored,
             "hypotheses": best.hypotheses,
             "attempts": best.attempts,
