@@ -1,10 +1,10 @@
-"""How well the default policy sorts prompts: ``python benchmarks/prompt_risk.py --out reports/prompt_risk``.
+"""How well the default policy sorts prompts: ``python benchmarks/prompt_risk.py --out FOLDER``.
 
-Cross-validated on ``avsafe/policy/risk/prompts.jsonl``: grouped folds (translations and disguises of
-one prompt stay together), one language left out, and, apart, held-out prompts that no head was
-trained on. Each prompt is scored by the real ``score`` with heads that have not seen its group, and
-decided by the real default policy. Intervals: Wilson 95 % for proportions, percentile bootstrap over
-groups for AUC.
+Cross-validated on ``avsafe/policy/risk/prompts.jsonl``: grouped folds (translations and disguises
+of one prompt stay together), one language left out, and, apart, held-out prompts that no head was
+trained on. Each prompt is scored by the real ``score`` with heads that have not seen its group,
+and decided by the real default policy. Intervals: Wilson 95 % for proportions, percentile bootstrap
+over groups for AUC.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def cell(item: dict[str, Any]) -> str:
 
 
 def report(figures: dict[str, Any]) -> str:
-    runs = [name for name in figures["runs"]]
+    runs = list(figures["runs"])
     rows = [
         ("clear harm denied (recall)", "harm_denied"),
         ("clear harm denied or sent to review", "harm_stopped"),
@@ -318,7 +318,7 @@ def main() -> None:
         raise SystemExit(
             f"{len(overlap)} held-out prompts are in the training set: {sorted(overlap)}"
         )
-    embed, count = Cached(embedding.embed), Cached(ngrams.featurise)
+    embed, count = Cached(embedding.featurise), Cached(ngrams.featurise)
 
     def trainer(
         name: str, featurise: Cached, recipe: Recipe, complete: bool
@@ -357,9 +357,9 @@ def main() -> None:
             f"{len(prompts)} prompts in {len({p.group for p in prompts})} groups ("
             + ", ".join(f"{sum(p.kind == kind for p in prompts)} {kind}" for kind in kinds)
             + f"), {len(held_out)} held-out prompts that nothing was trained on. Written by the "
-            "authors of the word list, in five languages; none comes from users, so the figures say "
-            "how the parts work together and not how often a live service would err. In a column "
-            "of folds the heads never saw the group of the prompt; the word list, which has no "
+            "authors of the word list, in five languages; none comes from users, so the figures "
+            "say how the parts work together and not how often a live service would err. In a "
+            "column of folds the heads never saw the group of the prompt; the word list, which has no "
             "folds, was written before the prompts and amended with them in sight. Intervals are "
             "95 % Wilson over prompts (too narrow where translations of one prompt agree) and, for "
             "AUC, bootstrap over groups."

@@ -124,11 +124,9 @@ def validate(
     json_: Json = False,
 ) -> None:
     """Check that a policy folder loads, and list its rules."""
-    from avsafe.errors import PolicyError, UsageError
+    from avsafe.errors import PolicyError
     from avsafe.policy import KNOWN_OBLIGATIONS
 
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder. Start one with `avsafe policy init {folder}`.")
     policy = _load(folder)
     unknown = {
         name: [str(item) for item in rule.obligations if item not in KNOWN_OBLIGATIONS]
@@ -180,22 +178,23 @@ def init(
 
 
 def _load(folder: Path | None) -> Policy:
+    """The policy of a folder that was named, else of this installation, else the packaged one."""
+    from avsafe.errors import UsageError
     from avsafe.home import Home
     from avsafe.policy import Policy
 
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder. Start one with `avsafe policy init {folder}`.")
     return Policy.load(folder if folder is not None else Home.default().policy)
 
 
 def _named(folder: Path) -> Policy:
     """'default' is the packaged one; a folder that is not there must not become it in silence."""
-    from avsafe.errors import UsageError
     from avsafe.policy import Policy
 
     if str(folder) == "default" and not folder.exists():
         return Policy.load(None)
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder.")
-    return Policy.load(folder)
+    return _load(folder)
 
 
 def _lines(path: Path | None) -> list[str]:

@@ -37,6 +37,12 @@ POLICY_FAILED = "D2-policy-not-evaluated"
 RISK_FAILED = "D3-risk-not-scored"
 # The house never releases without these two, whatever a permit forgets to say.
 FLOOR = (Obligation("c2pa", "sign"), Obligation("watermark", "invisible"))
+_EU = frozenset(  # members on 2020-02-01, https://european-union.europa.eu
+    re.findall(
+        r"[A-Z]{2}",
+        "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK",
+    )
+)
 _PORTRAIT_ROLES = frozenset({"portrait", "face", "voice"})
 
 
@@ -258,6 +264,7 @@ def territories(text: str) -> tuple[bool, frozenset[str], frozenset[str]]:
         return True, frozenset(), frozenset()
     match = re.fullmatch(r"worldwide\s+(?:except|excluding|without)\s+(.+)", words, re.I)
     codes = frozenset(re.findall(r"[A-Z]+", (match[1] if match else words).upper()))
+    codes |= _EU if "EU" in codes else frozenset()
     if match:
         return False, frozenset(), codes
     return False, codes or frozenset({"NOT STATED"}), frozenset()

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from avsafe.policy.risk import ngrams
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SCORER = "e5-small-q4+heads-1"
+SCORER = "e5-small-q4+char-ngrams+heads-1"
+NGRAM_WEIGHT = 0.5  # grouped folds: 1 % false denials at recall .60 without n-grams, .73 with
 DIMENSIONS = 384
 MAX_TEXT_CHARS = 600  # cost grows with the square: 4,000 characters take 0.5 s, 200,000 take 68 s
 _LOCK = threading.Lock()  # the engine keeps its buffers in one model object
@@ -48,6 +51,11 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
     if found.shape[1] != DIMENSIONS or not np.all(np.abs(norms - 1) < 1e-3):
         raise RuntimeError("the embedding engine returned no unit vectors")
     return found
+
+
+def featurise(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Meaning and spelling side by side: embedding and character n-grams, ``(n, d + buckets)``."""
+    return np.hstack([embed(texts), NGRAM_WEIGHT * ngrams.featurise(texts)]).astype(np.float32)
 
 
 @lru_cache(maxsize=1)

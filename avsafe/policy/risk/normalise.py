@@ -36,11 +36,12 @@ _HEX = re.compile(r"(?<![0-9a-fA-F])(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ :,]?){8,}(?![0
 _ESCAPES = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 # Frequent short words: enough of them say that a decoded text is language.
 _COMMON = frozenset(
-    (
+    re.findall(
+        r"[a-z]+",
         "a an the of in on with and is are for to from at by she he her his how make without who "
         "un una il la di e con che in per senza le les des et avec sans qui une el los de y sin "
-        "que der die das ein eine und mit ohne von im auf wie woman man video girl person that"
-    ).split()
+        "que der die das ein eine und mit ohne von im auf wie woman man video girl person that",
+    )
 )
 
 

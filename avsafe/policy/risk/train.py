@@ -1,7 +1,7 @@
 """Train the heads from ``prompts.jsonl``: ``python -m avsafe.policy.risk.train``.
 
-Logistic regression with an L2 penalty, by Newton's method in NumPy: the same prompts give the same
-weights. Soft targets: a borderline prompt has target 0.5, not a random side.
+Logistic regression with an L2 penalty and soft targets: a borderline prompt has target 0.5, not a
+side by chance.
 
 Legend: ``n`` prompts, ``d`` features, ``k`` heads.
 """
@@ -41,8 +41,8 @@ class Recipe:
     refusal_shift: float  # added to the refusal logit: moves 70 to the wanted false-denial rate
 
 
-EMBEDDING_RECIPE = Recipe(l2=5.0, category_weight=6.0, refusal_shift=0.0)
-NGRAM_RECIPE = Recipe(l2=1.0, category_weight=6.0, refusal_shift=0.0)
+EMBEDDING_RECIPE = Recipe(l2=5.0, category_weight=6.0, refusal_shift=0.5)
+NGRAM_RECIPE = Recipe(l2=1.0, category_weight=6.0, refusal_shift=-0.7)
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,11 @@ def fit(
     """Train all heads on features ``(n, d)`` and soft targets ``(n, k)``."""
     mean = features.mean(axis=0)
     centred = (features - mean).astype(np.float64) * SCALE
-    # With more features than prompts the solution lies in the span of the prompts: solve there.
-    left, singular, right = np.linalg.svd(centred, full_matrices=False)
-    coordinates = left * singular
     columns, bias = [], []
     for j, head in enumerate(HEADS):
         weight = 1.0 if head == HARM else recipe.category_weight
-        solution, intercept = _newton(coordinates, wanted[:, j], recipe.l2, weight)
-        columns.append(right.T @ solution)
+        solution, intercept = _logistic(centred, wanted[:, j], recipe.l2, weight)
+        columns.append(solution)
         bias.append(intercept + (recipe.refusal_shift if head == HARM else 0.0))
     return Heads(
         mean.astype(np.float32),
@@ -100,41 +97,29 @@ def fit(
     )
 
 
-def _newton(
+def _logistic(
     x: NDArray[np.float64], y: NDArray[np.float64], l2: float, positive_weight: float
 ) -> tuple[NDArray[np.float64], float]:
-    """argmin_b sum_i w_i * crossentropy(y_i, sigmoid(x_i b)) + l2/2 |b|^2, intercept unpenalised."""
-    design = np.hstack([x, np.ones((len(x), 1))])
+    """argmin sum_i w_i crossentropy(y_i, sigmoid(x_i b + c)) + l2/2 |b|^2, by L-BFGS from zero."""
+    from scipy.optimize import minimize
+
     weights = 1.0 + (positive_weight - 1.0) * y
-    penalty = np.full(design.shape[1], l2)
-    penalty[-1] = 1e-6
-    b = np.zeros(design.shape[1])
 
-    def loss(at: NDArray[np.float64]) -> float:
-        z = design @ at
-        return float((weights * (np.logaddexp(0, z) - y * z)).sum() + 0.5 * (penalty * at**2).sum())
+    def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        b, z = at[:-1], x @ at[:-1] + at[-1]
+        value = (weights * (np.logaddexp(0, z) - y * z)).sum() + 0.5 * l2 * (b @ b)
+        slope = weights * (1.0 / (1.0 + np.exp(-np.clip(z, -30, 30))) - y)
+        return float(value), np.append(x.T @ slope + l2 * b, slope.sum())
 
-    current = loss(b)
-    for _ in range(100):
-        p = 1.0 / (1.0 + np.exp(-np.clip(design @ b, -30, 30)))
-        gradient = design.T @ (weights * (p - y)) + penalty * b
-        curvature = np.maximum(weights * p * (1 - p), 1e-9)
-        step = np.linalg.solve(
-            (design * curvature[:, None]).T @ design + np.diag(penalty), gradient
-        )
-        size = 1.0
-        while (after := loss(b - size * step)) > current and size > 1e-4:
-            size /= 2
-        b = b - size * step
-        if current - after < 1e-9 * max(1.0, abs(current)):
-            break
-        current = after
-    return b[:-1], float(b[-1])
+    found = minimize(
+        loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 400}
+    )
+    return found.x[:-1], float(found.x[-1])
 
 
 def embed_all(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Embeddings of cleaned texts ``(n, d)``."""
-    return embedding.embed([clean(text)[: embedding.MAX_TEXT_CHARS] for text in texts])
+    """Features of cleaned texts ``(n, d)`` for the heads that use the embedding."""
+    return embedding.featurise([clean(text)[: embedding.MAX_TEXT_CHARS] for text in texts])
 
 
 def ngrams_all(texts: Sequence[str]) -> NDArray[np.float32]:
