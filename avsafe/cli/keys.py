@@ -54,15 +54,13 @@ def init(
 
 @app.command()
 def lint(
-    certificate: Annotated[
-        Path, typer.Argument(help="PEM: the signing certificate, then its chain.")
-    ],
+    certificate: Annotated[Path, typer.Argument(help="PEM: signing certificate, then its chain.")],
     key: Annotated[
         Path | None, typer.Option("--key", help="Private key (PEM): does it belong to it?")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Name every rule that a signing certificate breaks, and what to do. Exit code 1 on an error."""
+    """Name each rule that a signing certificate breaks, and what to do. Exit code 1 on errors."""
     from avsafe.errors import UsageError
     from avsafe.provenance.lint import Severity, lint_certificate
 
@@ -142,9 +140,7 @@ def show(as_json: Json = False) -> None:
 
 @trust_app.command("add")
 def trust_add(
-    certificate: Annotated[
-        Path, typer.Argument(help="PEM file with one or more root certificates.")
-    ],
+    certificate: Annotated[Path, typer.Argument(help="PEM file of one or more root certificates.")],
     as_json: Json = False,
 ) -> None:
     """Trust the root of another signer, or of a time stamp authority."""

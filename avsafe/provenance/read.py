@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from avsafe.media import Limits
 
 
+_MAX_SIDECAR = 64 << 20  # bytes; ours are 14 KB, with many inputs some 100 KB
+
+
 def read(
     path: Path, *, anchors: str, sidecar: Path | None = None, include_personal: bool = False
 ) -> CredentialReport:
@@ -33,30 +36,24 @@ def read(
     places are left out unless ``include_personal`` is set. Never raises for what is in the file;
     FileNotFoundError when there is none.
     """
-    import c2pa
-
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    try:
-        with settings.context(settings.reading(anchors)) as context:
-            reader, used = _open(path, sidecar, context)
-            if reader is None:
-                return _nothing(path, None)
-            with reader:
-                return _report(reader, path, used, include_personal)
-    except c2pa.C2paError as error:
-        return _unusable(path, sidecar or formats.find_sidecar(path), str(error))
+    return _read(path, anchors, sidecar, formats.find_sidecar(path), include_personal)
 
 
 def read_json(
-    path: str, anchors: str, sidecar: str | None = None, include_personal: bool = False
+    path: str,
+    anchors: str,
+    sidecar: str | None = None,
+    beside: str | None = None,
+    include_personal: bool = False,
 ) -> dict[str, Any]:
-    """``read`` with JSON in and out, as the sandbox calls it."""
-    report = read(
+    """``read`` with JSON in and out, as the sandbox calls it. ``beside`` is a sidecar that merely
+    lies next to the file: the process in the sandbox may not look for one itself."""
+    report = _read(
         Path(path),
-        anchors=anchors,
-        sidecar=Path(sidecar) if sidecar else None,
-        include_personal=include_personal,
+        anchors,
+        Path(sidecar) if sidecar else None,
+        Path(beside) if beside else None,
+        include_personal,
     )
     return report.to_json()
 
@@ -96,8 +93,30 @@ def has_credential(path: Path) -> bool:
     return has_traces(path)
 
 
+def _read(
+    path: Path,
+    anchors: str,
+    named: Path | None,
+    beside: Path | None,
+    include_personal: bool,
+) -> CredentialReport:
+    import c2pa
+
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        with settings.context(settings.reading(anchors)) as context:
+            reader, used = _open(path, named, beside, context)
+            if reader is None:
+                return _nothing(path)
+            with reader:
+                return _report(reader, path, used, include_personal)
+    except c2pa.C2paError as error:
+        return _unusable(path, named or beside, str(error))
+
+
 def _open(
-    path: Path, sidecar: Path | None, context: c2pa.Context
+    path: Path, named: Path | None, beside: Path | None, context: c2pa.Context
 ) -> tuple[c2pa.Reader | None, Path | None]:
     """A reader, and the sidecar that it used. A sidecar that was named goes first; one that merely
     lies there only counts when the file carries nothing."""
@@ -105,16 +124,18 @@ def _open(
 
     container = formats.sniff(path)
     mime = container.mime if container else None
-    if sidecar is None and (container is None or container.embedded):
+    if named is None and (container is None or container.embedded):
         with path.open("rb") as file:
             reader = c2pa.Reader.try_create(mime, file, None, context)
         if reader is not None:
             return reader, None
         if has_traces(path):
             return None, None  # its own broken credential outweighs one that lies beside it
-    sidecar = sidecar or formats.find_sidecar(path)
+    sidecar = named or beside
     if sidecar is None:
         return None, None
+    if sidecar.stat().st_size > _MAX_SIDECAR:
+        raise c2pa.C2paError(f"Other: the sidecar is larger than {_MAX_SIDECAR >> 20} MB")
     with path.open("rb") as file:
         return c2pa.Reader(mime, file, sidecar.read_bytes(), context), sidecar
 
@@ -154,7 +175,7 @@ def _raw_manifests(reader: c2pa.Reader) -> dict[str, Mapping[str, Any]]:
     return {str(item.get("label")): item for item in manifests}
 
 
-def _nothing(path: Path, sidecar: Path | None) -> CredentialReport:
+def _nothing(path: Path) -> CredentialReport:
     """The library found no credential: none, or one so damaged that it went unnoticed."""
     if has_traces(path):
         return CredentialReport(

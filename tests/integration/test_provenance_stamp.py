@@ -49,9 +49,7 @@ def test_stamp_later(
     tmp_path: Path, signer: LocalSigner, authority: TimeStampAuthority, suffix: str
 ) -> None:
     path = tmp_path / f"s.{suffix}"
-    done = sign.sign_file(
-        make_media(tmp_path / f"a.{suffix}"), path, make_manifest(), signer
-    )
+    done = sign.sign_file(make_media(tmp_path / f"a.{suffix}"), path, make_manifest(), signer)
     assert not done.timestamped
     holder = done.sidecar or path
     size = holder.stat().st_size
