@@ -63,11 +63,10 @@ def _roots() -> list[str]:
 
 
 def _packages(root: str) -> Iterator[str]:
-    """The modules in one folder of ``sys.path``, without what else lies there (state, tests' data)."""
-    if any(root.startswith(prefix + os.sep) for prefix in (sys.prefix, sys.base_prefix)):
-        if os.path.basename(root) in ("site-packages", "dist-packages", "lib-dynload"):
-            yield root
-            return
+    """The modules in one folder of ``sys.path``, without what else lies there."""
+    if os.path.basename(root) in ("site-packages", "dist-packages", "lib-dynload"):
+        yield root
+        return
     for entry in os.scandir(root):
         if entry.is_dir():
             if os.path.isfile(os.path.join(entry.path, "__init__.py")):

@@ -1,4 +1,4 @@
-"""Walk the boxes of an ISO base media file (ISO/IEC 14496-12) without trusting any of their sizes."""
+"""Walk the boxes of an ISO base media file (ISO/IEC 14496-12), trusting none of their sizes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from avsafe.media.window import Window
 
 _HEADER = struct.Struct(">I4s")
-_INSIDE = {  # boxes that hold boxes -> bytes before the first of them
-    kind: 0
-    for kind in b"moov trak mdia minf stbl dinf edts udta mvex moof traf mfra ilst sinf schi iprp ipco "
-    b"jumb".split()
-} | {b"stsd": 8}
+_PLAIN = (  # boxes that hold nothing but boxes
+    b"moov trak mdia minf stbl dinf edts udta mvex moof traf mfra ilst sinf schi iprp ipco jumb"
+)
+_INSIDE = {**dict.fromkeys(_PLAIN.split(), 0), b"stsd": 8}  # bytes before the first inner box
 _C2PA_UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # C2PA 2.2, A.5.1
 _BARE_RUN = 100_000  # samples of a `trun` that spends no byte on any of them
 
@@ -43,8 +42,8 @@ def check(window: Window, name: str, limits: Limits) -> None:
         count += 1
         if count > limits.max_boxes:
             raise MediaTooLarge(
-                f"{name} has more than {limits.max_boxes} top-level boxes (Limits.max_boxes). Such a "
-                "file makes readers hang; write it again with fewer fragments."
+                f"{name} has more than {limits.max_boxes} top-level boxes (Limits.max_boxes). Such "
+                "a file makes readers hang; write it again with fewer fragments."
             )
         kind, body, end = _box(walk, offset, window.size)
         if end > window.size:
@@ -155,13 +154,13 @@ def _look(walk: _Walk, kind: bytes, body: int, end: int) -> None:
 
 
 _VISUAL = frozenset(
-    b"avc1 avc2 avc3 avc4 hev1 hvc1 mp4v vp08 vp09 av01 mjpa mjpb jpeg png  apcn apch apcs apco ap4h "
-    b"ap4x encv s263 mpg1 mpg2 raw  rle  cvid dvc  dvcp AVdn".split()
+    b"avc1 avc2 avc3 avc4 hev1 hvc1 mp4v vp08 vp09 av01 mjpa mjpb jpeg png apcn apch apcs apco "
+    b"ap4h ap4x encv s263 mpg1 mpg2 raw rle cvid dvc dvcp AVdn".split()
 )
 
 
 def _is_visual_entry(kind: bytes) -> bool:
-    return kind in _VISUAL or kind.rstrip() in _VISUAL
+    return kind.rstrip() in _VISUAL
 
 
 def too_many_pixels(name: str, width: int, height: int, limits: Limits) -> str:

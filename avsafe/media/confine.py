@@ -1,8 +1,9 @@
 """What a process does to itself before it touches a file of others. Runs first in the child.
 
-Order: limits (``setrlimit``), death with the parent, no new privileges, Landlock (which files it may
-read), then a system-call filter that refuses the network, new processes and every way to write, and
-last a Python audit hook that says the same one layer up, for systems without the filter.
+Order: limits (``setrlimit``), death with the parent, no new privileges, Landlock (which files it
+may read), then a system-call filter that refuses the network, new processes and every way to
+write, and last a Python audit hook that says the same one layer up, for systems without the
+filter.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ _X86_64 = (
     "62 101 310 311 424 434 438 "  # kill ptrace process_vm_* pidfd_*
     "155 161 163 165 166 169 175 246 248 249 250 272 298 303 304 308 313 320 321 323 "  # mount,
     "425 426 427 428 429 430 431 432 433 442 "  # modules, keys, namespaces, bpf, perf, io_uring
-    "76 82 83 84 85 86 87 88 90 91 92 93 94 132 133 188 189 190 235 258 259 260 261 263 "  # truncate
-    "264 265 266 268 280 316 452 "  # rename mkdir rmdir creat link unlink symlink chmod chown utime
+    "76 82 83 84 85 86 87 88 90 91 92 93 94 132 133 188 189 190 235 258 259 260 261 263 "
+    "264 265 266 268 280 316 452 "  # truncate rename mkdir creat link unlink chmod chown utime
 )
 _AARCH64 = (
     "198 199 200 201 202 203 206 211 242 269 "

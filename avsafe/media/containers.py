@@ -1,4 +1,4 @@
-"""Which containers we read and write, how their first bytes look, and which demuxer may touch them."""
+"""Which containers we read, how their first bytes look, and which demuxer may touch them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ HEAD_BYTES = 64 * 1024  # enough for the brands of an ftyp box and for two MPEG 
 class Container:
     """One container: its name, MIME type, usual kind, suffixes and FFmpeg demuxer.
 
-    ``demuxer`` is always forced: FFmpeg never guesses, so a playlist or a device cannot be opened by
-    a file that pretends. Still images have none; Pillow reads them, restricted to that one format.
+    ``demuxer`` is always forced: FFmpeg never guesses, so a playlist or a device cannot be opened
+    by a file that pretends. Still images have none; Pillow reads them, restricted to that one
+    format.
     """
 
     name: str
@@ -127,8 +128,8 @@ def sniff_bytes(head: bytes, name: str) -> str:
         if head.lstrip()[: len(start)].lower() == start.lower():
             raise UnsupportedMedia(f"{name} is {what}, not media. Pass {readable_names()}.")
     raise UnsupportedMedia(
-        f"{name} is not media that avsafe reads: its first bytes ({head[:8].hex(' ')}) belong to no "
-        f"known container. Pass {readable_names()}."
+        f"{name} is not media that avsafe reads: its first bytes ({head[:8].hex(' ')}) belong to "
+        f"no known container. Pass {readable_names()}."
     )
 
 

@@ -1,4 +1,4 @@
-"""The decoding itself, in the process that calls it: the sandbox child, or ours for our own files."""
+"""The decoding itself, in the process that calls it: the sandbox child, or our own."""
 
 from __future__ import annotations
 
@@ -433,12 +433,15 @@ def _whole_frames(duration_s: float, rate: Fraction) -> int:
 
 def _as_float(frame: AudioFrame) -> Samples:
     """Samples of any PCM format as float32 in [-1, 1], shape ``(c, n)``."""
-    raw = frame.to_ndarray()
+    raw: np.ndarray[Any, Any] = frame.to_ndarray()
     if not frame.format.is_planar:
         raw = raw.reshape(-1, frame.layout.nb_channels).T
     if raw.dtype == np.uint8:
-        return (raw.astype(np.float32) - 128) / 128
+        return (raw.astype(np.float32) - np.float32(128)) / np.float32(128)
     if raw.dtype.kind == "i":
-        return raw.astype(np.float32) / np.float32(-float(np.iinfo(raw.dtype).min))
-    samples = np.nan_to_num(raw.astype(np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
-    return np.clip(samples, -1.0, 1.0)  # lossy decoders overshoot by a little
+        full_scale = 2.0 ** (8 * raw.dtype.itemsize - 1)
+        scaled: Samples = raw.astype(np.float32) / np.float32(full_scale)
+        return scaled
+    finite = np.nan_to_num(raw.astype(np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
+    samples: Samples = np.clip(finite, -1.0, 1.0)  # lossy decoders overshoot by a little
+    return samples

@@ -1,4 +1,4 @@
-"""Open a container with FFmpeg, fenced in: forced demuxer, file protocol only, known decoders only."""
+"""Open a container with FFmpeg, fenced in: forced demuxer, files only, known decoders only."""
 
 from __future__ import annotations
 
@@ -174,13 +174,13 @@ def audio_stream(container: InputContainer, limits: Limits) -> AudioStream | Non
         context = stream.codec_context
         if context.rate <= 0 or context.channels <= 0:
             raise TruncatedMedia(
-                f"{_base(container.name)} declares a sound stream without a rate or channels. It is "
-                "damaged or cut off; pass a whole file."
+                f"{_base(container.name)} declares a sound stream without a rate or channels. It "
+                "is damaged or cut off; pass a whole file."
             )
         if context.rate > limits.max_rate_hz or context.channels > limits.max_channels:
             raise MediaTooLarge(
-                f"{_base(container.name)} declares {context.channels} channels at {context.rate} Hz; "
-                f"the limits are {limits.max_channels} and {limits.max_rate_hz}."
+                f"{_base(container.name)} declares {context.channels} channels at {context.rate} "
+                f"Hz; the limits are {limits.max_channels} and {limits.max_rate_hz}."
             )
         return stream
     return None

@@ -1,8 +1,8 @@
 """A label that people see, and a notice that people hear.
 
 Legend: a frame is ``(h, w, 3)`` uint8 RGB; samples are ``(c, n)`` float32 in [-1, 1].
-Source: GB 45438-2025 (visible text at least 5 % of the shortest side, at the start of a video for at
-least 2 s; sound by voice or by the rhythm short-long-short-short).
+Source: GB 45438-2025 (visible text at least 5 % of the shortest side, at the start of a video for
+at least 2 s; sound by voice or by the rhythm short-long-short-short).
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def burn_label(
 ) -> Iterable[Frame]:
     """The frames with ``text`` in the lower left corner; every ``iter()`` starts again.
 
-    ``duration_s`` is how long it is shown, from the start; None is the whole clip. Every letter is at
-    least 5 % of the shortest side high. A text that is too wide is broken into lines.
+    ``duration_s`` is how long it is shown, from the start; None is the whole clip. Every letter is
+    at least 5 % of the shortest side high. A text that is too wide is broken into lines.
 
-    Raises ``UsageError`` for a text that is empty, does not fit into the picture or has letters that
-    the typeface lacks (the built-in one has plain Latin letters; give a font file as ``typeface`` for
-    others), and for a duration without a frame rate.
+    Raises ``UsageError`` for a text that is empty, does not fit into the picture or has letters
+    that the typeface lacks (the built-in one has plain Latin letters; give a font file as
+    ``typeface`` for others), and for a duration without a frame rate.
 
     >>> frame = np.zeros((360, 640, 3), np.uint8)
     >>> int(next(iter(burn_label([frame], "AI", frame_rate=None))).max())
@@ -79,7 +79,7 @@ class _Labelled:
 
 def _stamp(frame: Frame, text: str, typeface: str | None) -> Frame:
     height, width = frame.shape[:2]
-    plate = _plate(text, width, height, typeface)  # (h, w) letters and (h, w) opacity of the ground, 0..1
+    plate = _plate(text, width, height, typeface)
     top = height - plate.shape[1] - round(MARGIN_SHARE * min(width, height))
     left = round(MARGIN_SHARE * min(width, height))
     marked = frame.copy()
@@ -119,11 +119,12 @@ def _plate(
     ImageDraw.Draw(ground).rounded_rectangle(
         (0, 0, size[0] - 1, size[1] - 1), radius=pad // 2, fill=round(255 * PLATE_OPACITY)
     )
-    return np.stack([np.asarray(letters), np.asarray(ground)]).astype(np.float32) / 255
+    layers = np.stack([np.asarray(letters), np.asarray(ground)])
+    return layers.astype(np.float32) / np.float32(255)
 
 
 def _font(letter_px: float, typeface: str | None) -> FreeTypeFont:
-    """A font file, or Pillow's own typeface, sized so that a small letter has at least that height in pixels."""
+    """A font file, or Pillow's own typeface, in which a small letter has at least that height."""
     from PIL import ImageFont
 
     size = letter_px
@@ -145,8 +146,8 @@ def _check_letters(text: str, font: FreeTypeFont) -> None:
     lacks = sorted({letter for letter in text if bytes(font.getmask(letter)) == missing})
     if lacks:
         raise UsageError(
-            f"The label {text!r} has letters that the typeface lacks: {' '.join(lacks)}. Write it in plain "
-            "Latin letters, or pass a font file as typeface."
+            f"The label {text!r} has letters that the typeface lacks: {' '.join(lacks)}. Write it "
+            "in plain Latin letters, or pass a font file as typeface."
         )
 
 
@@ -163,8 +164,8 @@ def _wrap(text: str, font: FreeTypeFont, room: float) -> list[str]:
 def audible_notice(samples: Iterable[Samples], rate_hz: int) -> Iterable[Samples]:
     """The samples with the rhythm short-long-short-short mixed in at the start.
 
-    The sound beneath is turned down while the notice lasts (1.08 s) so that the sum stays in [-1, 1].
-    Every ``iter()`` starts again. A clip shorter than the notice gets as much of it as fits.
+    The sound beneath is turned down while the notice lasts (1.08 s) so that the sum stays in [-1,
+    1]. Every ``iter()`` starts again. A clip shorter than the notice gets as much of it as fits.
 
     >>> quiet = [np.zeros((1, 48000), np.float32)]
     >>> round(float(abs(next(iter(audible_notice(quiet, 48000)))).max()), 2)

@@ -1,4 +1,4 @@
-"""What one reading of one file may cost. Every reader of a file that we did not write takes these."""
+"""What one reading of one file may cost; every reader of a file of others takes these."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ GIB = 1 << 30
 class Limits:
     """Bounds for one file: what the pre-scan allows, and what the reading process may use.
 
-    Raise one by name: ``replace(Limits(), cpu_s=600)``. A file over a limit of the first group raises
-    ``MediaTooLarge``; a process over one of the second raises ``LimitExceeded``.
+    Raise one by name: ``replace(Limits(), cpu_s=600)``. A file over a limit of the first group
+    raises ``MediaTooLarge``; a process over one of the second raises ``LimitExceeded``.
     """
 
     # of the file, checked before and while decoding

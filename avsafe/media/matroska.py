@@ -1,4 +1,4 @@
-"""Walk the elements of a Matroska or WebM file (RFC 8794, RFC 9559) without trusting their sizes."""
+"""Walk the elements of a Matroska or WebM file (RFC 8794, RFC 9559), trusting no size."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """From a file to frames at a constant rate and samples at their own rate, from one time zero.
 
-Legend: a frame is ``(h, w, 3)`` uint8 RGB, upright; a block of samples ``(c, n)`` float32 in [-1, 1].
+Legend: a frame is ``(h, w, 3)`` uint8 RGB, upright; a block of samples ``(c, n)`` float32, -1..1.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """What a decoding pass will give; made from the timestamps of all packets, before any decoding."""
+    """What a decoding pass will give; made from the timestamps of all packets."""
 
     kind: Kind
     width: int = 0
@@ -60,14 +60,14 @@ def decode(
 ) -> RawMedia:
     """A file as frames and samples, decoded on demand; every ``iter()`` starts a new pass.
 
-    Frames come at a constant rate: a file with variable timestamps has frames repeated or left out by
-    time, and ``details["resampled"]`` says so. Sound and picture keep their offset: silence is put
-    before a late sound, the first frame is held before a late picture. Memory does not grow with the
-    length of the clip.
+    Frames come at a constant rate: a file with variable timestamps has frames repeated or left out
+    by time, and ``details["resampled"]`` says so. Sound and picture keep their offset: silence is
+    put before a late sound, the first frame is held before a late picture. Memory does not grow
+    with the length of the clip.
 
-    ``trusted=True`` decodes in this process: only for a file that we wrote ourselves. Otherwise each
-    pass runs in a limited process (see ``avsafe.media.sandbox``). ``max_duration_s`` reads only the
-    beginning.
+    ``trusted=True`` decodes in this process: only for a file that we wrote ourselves. Otherwise
+    each pass runs in a limited process (see ``avsafe.media.sandbox``). ``max_duration_s`` reads
+    only the beginning.
 
     Raises the children of ``UnreadableMedia``.
 
@@ -185,8 +185,8 @@ class _Pass:
             )
         if not good:
             raise SandboxFailure(
-                f"The decoding process of {self.path.name} sent {data.dtype} {data.shape}, which is "
-                "not what it had announced. The file may have taken it over; do not trust the file."
+                f"The decoding process of {self.path.name} sent {data.dtype} {data.shape}, which "
+                "is not what it had announced. The file may have taken it over; do not trust it."
             )
 
 

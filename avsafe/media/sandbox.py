@@ -43,13 +43,13 @@ def call(
     limits: Limits | None = None,
     readable: Sequence[Path | str] = (),
 ) -> Any:
-    """Call ``"module:function"`` with JSON arguments in the limited process; returns its JSON result.
+    """Call ``"module:function"`` with JSON arguments in the limited process; returns JSON.
 
     The child may read the interpreter's own folders and the files that the arguments name by an
     absolute path; ``readable`` adds others, such as a folder with model weights.
 
-    Raises what the function raised when it is one of avsafe's errors, ``LimitExceeded`` when a limit
-    ended it (the message says which), ``SandboxFailure`` for a crash or any other exception.
+    Raises what the function raised when it is one of avsafe's errors, ``LimitExceeded`` when a
+    limit ended it (the message says which), ``SandboxFailure`` for a crash or any other exception.
 
     >>> call("avsafe.media.selftest:echo", {"value": [1, 2]})  # doctest: +SKIP
     [1, 2]
@@ -116,16 +116,17 @@ class _Child:
         }
         body = json.dumps(request).encode()
         self._process = _starter.start()
-        assert self._process.stdin and self._process.stdout and self._process.stderr  # noqa: S101
-        self._out = self._process.stdout.fileno()
-        self._err = self._process.stderr.fileno()
+        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        if stdin is None or stdout is None or stderr is None:
+            raise SandboxFailure("The limited process has no pipes.")
+        self._out, self._err = stdout.fileno(), stderr.fileno()
         _widen(self._out)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
         self._selector.register(self._err, selectors.EVENT_READ)
         with suppress(BrokenPipeError):  # it died at once; reading its answer tells why
-            self._process.stdin.write(body)
-            self._process.stdin.close()
+            stdin.write(body)
+            stdin.close()
 
     def __enter__(self) -> _Child:
         return self
@@ -176,9 +177,9 @@ class _Child:
             if not ready and self._waited_s >= self._limits.wall_s:
                 self._kill()
                 raise LimitExceeded(
-                    f"{self._label()} gave no answer within {self._limits.wall_s:g} s and was ended "
-                    "(Limits.wall_s). The file makes its reader hang; raise the limit only if you "
-                    "trust the file."
+                    f"{self._label()} gave no answer within {self._limits.wall_s:g} s and was "
+                    "ended (Limits.wall_s). The file makes its reader hang; raise the limit only "
+                    "if you trust the file."
                 )
 
     def _keep_printed(self) -> None:
@@ -202,14 +203,12 @@ class _Child:
         name, text = str(message.header.get("type")), str(message.header.get("message"))
         if name == "MemoryError":
             return LimitExceeded(
-                f"{self._label()} needed more than {self._limits.memory_bytes / (1 << 30):.2g} GiB of "
-                "memory and was ended (Limits.memory_bytes)."
+                f"{self._label()} needed more than {self._limits.memory_bytes / (1 << 30):.2g} GiB "
+                "of memory and was ended (Limits.memory_bytes)."
             )
         kind = getattr(errors, name, None) if name and not name.startswith("_") else None
         if isinstance(kind, type) and issubclass(kind, AvsafeError):
-            if not issubclass(
-                kind, errors._Decided
-            ):  # those carry a Decision; none comes from there
+            with suppress(TypeError):  # those with a Decision take more; none comes from there
                 return kind(text)
         log.debug("%s printed: %s", self._target, self._printed.decode(errors="replace"))
         return SandboxFailure(f"{self._label()} failed: {text}")
@@ -298,9 +297,10 @@ def _warn_once(confined: Any) -> None:
 def capabilities() -> dict[str, bool]:
     """Which walls stand on this system, measured by a child that runs against each of them.
 
-    What the kernel accepted (``rlimits``, ``no_new_privileges``, ``dies_with_parent``, ``landlock``,
-    ``seccomp``, ``audit_hook``), and what was tried and failed as it should (``network_refused``,
-    ``programs_refused``, ``writing_refused``, ``foreign_files_refused``, ``clean_environment``).
+    What the kernel accepted (``rlimits``, ``no_new_privileges``, ``dies_with_parent``,
+    ``landlock``, ``seccomp``, ``audit_hook``), and what was tried and failed as it should
+    (``network_refused``, ``programs_refused``, ``writing_refused``, ``foreign_files_refused``,
+    ``clean_environment``).
     """
     if os.name != "posix":
         return {"rlimits": False}
@@ -339,7 +339,7 @@ def check_target(target: str) -> None:
     if package not in _OWN_PACKAGES and package not in _plugin_packages():
         raise UsageError(
             f"{package!r} is neither avsafe nor an installed plugin of it; only those run in the "
-            "sandbox. Register the plugin by an entry point (avsafe.watermarkers, avsafe.metrics...)."
+            "sandbox. Register the plugin by an entry point, e.g. avsafe.watermarkers."
         )
 
 

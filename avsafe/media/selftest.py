@@ -142,3 +142,10 @@ class Means:
             "times_s": np.array(self._times_s),
             "samples": np.array([self._samples]),
         }
+
+
+class Spinning(Means):
+    """An extractor that never comes to an end."""
+
+    def frame(self, frame: Frame, time_s: float) -> None:
+        spin(3600)

@@ -1,7 +1,7 @@
 """A bounded look at a file's structure before any library reads it. Pure Python, no decoding.
 
-What it finds costs nothing to find and much to decode: an empty or cut-off file, 100,000 boxes, sizes
-of 2^62, a 1 KB picture of 65,535 x 65,535 pixels, a sample table that asks for gigabytes.
+What it finds costs nothing to find and much to decode: an empty or cut-off file, 100,000 boxes,
+sizes of 2^62, a 1 KB picture of 65,535 x 65,535 pixels, a sample table that asks for gigabytes.
 """
 
 from __future__ import annotations
@@ -74,7 +74,10 @@ def _wrong_suffix(path: Path, container: str) -> str | None:
     allowed = relatives if here.demuxer else set(here.suffixes)
     if suffix not in known or suffix in allowed:
         return None
-    return f"{path.name} is named {suffix} but holds {container} ({here.mime}); it is read by its content."
+    return (
+        f"{path.name} is named {suffix} but holds {container} ({here.mime}); it is read by its "
+        "content."
+    )
 
 
 def _check_size(name: str, size: int, limits: Limits) -> None:
@@ -82,7 +85,8 @@ def _check_size(name: str, size: int, limits: Limits) -> None:
         raise EmptyFile(f"{name} is empty (0 bytes). Pass a media file.")
     if size > limits.max_file_bytes:
         raise MediaTooLarge(
-            f"{name} has {size} bytes; the limit is {limits.max_file_bytes} (Limits.max_file_bytes)."
+            f"{name} has {size} bytes; the limit is {limits.max_file_bytes} "
+            "(Limits.max_file_bytes)."
         )
 
 
@@ -158,7 +162,8 @@ def _check_riff(container: str, window: Window, name: str, limits: Limits) -> No
 
 def _look_riff(kind: bytes, body: bytes, name: str, limits: Limits) -> None:
     if kind == b"avih" and len(body) >= 40:
-        _pixels(name, *struct.unpack("<II", body[32:40]), limits)
+        width, height = struct.unpack("<II", body[32:40])
+        _pixels(name, width, height, limits)
     elif kind == b"VP8X" and len(body) >= 10:
         if body[0] & 2:
             raise UnsupportedMedia(f"{name} is an animated WebP. Convert it to GIF or MP4.")
@@ -189,7 +194,8 @@ def _check_png(window: Window, name: str, limits: Limits) -> None:
         if count == 1:
             if kind != b"IHDR" or size != 13:
                 raise UnreadableMedia(f"{name} is damaged: a PNG begins with an IHDR chunk.")
-            _pixels(name, *struct.unpack(">II", window.at(offset + 8, 8)), limits)
+            width, height = struct.unpack(">II", window.at(offset + 8, 8))
+            _pixels(name, width, height, limits)
         if kind == b"IEND":
             return
         offset += 12 + size

@@ -26,8 +26,8 @@ def choose_rate(
 ) -> Fraction:
     """The constant rate for frames shown at ``times_s``, sorted.
 
-    The declared rate when the typical step agrees with it; otherwise the inverse of the median step,
-    so that a film with a few long pauses keeps the rate of its motion.
+    The declared rate when the typical step agrees with it; otherwise the inverse of the median
+    step, so that a film with a few long pauses keeps the rate of its motion.
 
     >>> choose_rate(__import__("numpy").array([0, 0.04, 0.08, 0.12]), Fraction(25), 240)
     Fraction(25, 1)

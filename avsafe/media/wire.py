@@ -43,7 +43,7 @@ def send(descriptor: int, message: Message) -> None:
             if array.dtype.kind not in _PLAIN_KINDS:
                 raise TypeError(f"array {name!r} of {array.dtype} does not leave the sandbox")
             arrays.append([name, array.dtype.str, list(np.shape(value))])
-            buffers.append(memoryview(array.reshape(-1).view(np.uint8)))
+            buffers.append(_bytes_of(array))
     header = json.dumps({**message.header, "arrays": arrays}).encode()
     buffers.insert(0, memoryview(_LENGTH.pack(len(header)) + header))
     for buffer in buffers:
@@ -77,10 +77,16 @@ def receive(read_into: Callable[[memoryview], None], most_bytes: int) -> Message
 
         array = np.empty(shape, dtype)
         if array.size:
-            read_into(memoryview(array.reshape(-1).view(np.uint8)))
+            read_into(_bytes_of(array))
         arrays[name] = array
     del header["arrays"]
     return Message(header, arrays)
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    import numpy as np
+
+    return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]  # PEP 688 stubs
 
 
 def _layout(dtype: Any, shape: Any) -> tuple[np.dtype[Any], tuple[int, ...]]:

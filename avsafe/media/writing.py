@@ -158,7 +158,7 @@ class _VideoTrack(_Track):
         if raw.frame_rate is None or raw.frame_rate <= 0:
             raise UsageError("Moving pictures need a frame rate; this media has none.")
         self._container, self._rate = container, raw.frame_rate
-        self._frames = iter(raw.frames or ())
+        self._frames = iter(raw.frames if raw.frames is not None else ())
         self._spec, self._codec = spec, spec.video_codec or codec
         self._stream: Any = None
         self._details = raw.details
@@ -236,12 +236,13 @@ class _AudioTrack(_Track):
                 "channels and a rate are needed."
             )
         self._container, self._raw = container, raw
-        self._blocks = iter(raw.samples or ())
+        self._blocks = iter(raw.samples if raw.samples is not None else ())
         self._layout = _LAYOUTS[raw.channels]
         rate_hz = raw.rate_hz
         if self._codec == "opus" and rate_hz not in _OPUS_RATES:
             rate_hz = 48000  # Opus knows only its own rates
-        self._stream = container.add_stream(name, rate=rate_hz, layout=self._layout)
+        stream: Any = container.add_stream(name, rate=rate_hz, layout=self._layout)
+        self._stream = stream
         self._stream.codec_context.format = sample_format
         if self._codec in ("aac", "opus"):
             self._stream.bit_rate = spec.audio_kbps * 1000
@@ -311,7 +312,7 @@ def _write_picture(raw: RawMedia, destination: Path, spec: EncodeSpec, form: str
     """A still picture with nothing but its pixels: no EXIF, no comment, no profile."""
     from PIL import Image
 
-    frame = next(iter(raw.frames or ()), None)
+    frame = next(iter(raw.frames if raw.frames is not None else ()), None)
     if frame is None:
         raise UsageError(f"{destination.name} needs a picture, and there is none.")
     options: dict[str, Any] = {}

@@ -108,7 +108,9 @@ def test_only_our_code_is_a_target(target: str) -> None:
 
 
 def test_a_slow_consumer_is_no_hanging_reader() -> None:
-    with sandbox.stream(f"{SELF}:count", {"n": 3}, limits=replace(Limits(), wall_s=1.0)) as messages:
+    with sandbox.stream(
+        f"{SELF}:count", {"n": 3}, limits=replace(Limits(), wall_s=1.0)
+    ) as messages:
         for _ in messages:
             time.sleep(0.5)
 

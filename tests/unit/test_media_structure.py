@@ -71,9 +71,13 @@ def ebml(*elements: bytes) -> bytes:
 def wav(data_size: int, present: int) -> bytes:
     head = struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16)
     body = b"WAVE" + b"fmt " + struct.pack("<I", 16) + head + b"data"
-    return b"RIFF" + struct.pack("<I", 36 + data_size & 0xFFFFFFFF) + body + struct.pack(
-        "<I", data_size
-    ) + bytes(present)
+    return (
+        b"RIFF"
+        + struct.pack("<I", 36 + data_size & 0xFFFFFFFF)
+        + body
+        + struct.pack("<I", data_size)
+        + bytes(present)
+    )
 
 
 JPEG, WEBP, GIF = picture("JPEG"), picture("WEBP"), picture("GIF")
@@ -130,7 +134,11 @@ BAD = {
         MediaTooLarge,
         "65535 x 65535",
     ),
-    "cut.mkv": (ebml(bytes.fromhex("18538067 01 00000000001000 1f43b675 81 00")), TruncatedMedia, "cut"),
+    "cut.mkv": (
+        ebml(bytes.fromhex("18538067 01 00000000001000 1f43b675 81 00")),
+        TruncatedMedia,
+        "cut",
+    ),
     "voids.mkv": (ebml(bytes.fromhex("ec80") * 100_000), MediaTooLarge, "elements"),
     "tag.mp3": (b"ID3\x04\0\0\x7f\x7f\x7f\x7f" + bytes(50), TruncatedMedia, "ID3"),
     "header.flac": (b"fLaC\x80\0\0\x22" + bytes(34), TruncatedMedia, "no sound"),
@@ -151,7 +159,7 @@ def test_bad_structure_is_named(name: str, tmp_path: Path) -> None:
 def test_the_100_000_boxes_cost_a_bounded_number_of_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Time is measured in docs/media.md; what a test can hold is that the walk stops at the limit."""
+    """The time is in docs/media.md; what a test can hold is that the walk stops at the limit."""
     from avsafe.media import boxes
 
     path = tmp_path / "free.mp4"

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from avsafe.media.timeline import Retimer, choose_rate, common_zero, held_frames, is_variable
 
 
-@pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(43, 2), Fraction(374, 25), Fraction(8)])
+@pytest.mark.parametrize(
+    "rate", [Fraction(30000, 1001), Fraction(43, 2), Fraction(374, 25), Fraction(8)]
+)
 def test_a_constant_file_keeps_its_declared_rate(rate: Fraction) -> None:
     times = np.arange(100) / float(rate)
     assert choose_rate(times, rate, 240) == rate
