@@ -365,11 +365,8 @@ class Ledger:
         Raises LedgerError when there is no such entry, or when the log is broken.
         """
         if isinstance(target, int):
-            found = (
-                [e for e in self.entries(start=target) if e.seq == target]
-                if 0 <= target < len(self)
-                else []
-            )
+            first = next(self.entries(start=target), None) if target >= 0 else None
+            found = [first] if first is not None and first.seq == target else []
         else:
             found = list(self.entries(target))
         if not found:

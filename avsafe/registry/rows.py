@@ -131,7 +131,7 @@ def taken(connection: Connection, algorithm: str, payload: int) -> str | None:
     return connection.execute(carrying(algorithm, payload)).scalar()
 
 
-def carrying(algorithm: str, payload: int) -> Select[tuple[str]]:
+def carrying(algorithm: str, payload: int) -> Select[str]:
     """Selects the id of the release that carries a number under an algorithm."""
     return select(soft_bindings.c.release_id).where(
         soft_bindings.c.algorithm == algorithm, soft_bindings.c.payload == payload_bytes(payload)
