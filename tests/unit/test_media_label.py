@@ -34,7 +34,7 @@ def test_every_letter_reaches_five_percent(width: int, height: int) -> None:
     font = _font(LETTER_SHARE * min(width, height), None)
     assert letter_height(font) >= 0.05 * min(width, height)
     frame = next(iter(burn_label([ground(0, width, height)], "xx", frame_rate=None)))
-    rows = np.flatnonzero((frame[..., 0] > 200).any(1))
+    rows = np.flatnonzero((frame[..., 0] > 100).any(1))  # small letters are grey at their edges
     assert rows[-1] - rows[0] + 1 >= 0.05 * min(width, height)
 
 
