@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from avsafe import media, plugins
 from avsafe.errors import CannotMark, GeneratorFailed, MarkNotReadable
+from avsafe.media.replay import Replay
 from avsafe.types import (
     Cancelled,
     Decision,
@@ -35,7 +35,6 @@ from avsafe.types import (
 )
 
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 LABEL_TEXT = "AI-generated"
 LABEL_DURATION_S = 3.0  # GB 45438-2025 asks for at least 2 s at the start
@@ -47,16 +46,6 @@ MARKS_OF_KIND: dict[Kind, tuple[str, ...]] = {
     Kind.IMAGE: ("image",),
     Kind.AUDIO: ("audio",),
 }
-
-
-class Replay(Iterable[T]):
-    """A re-iterable out of a function that starts an iterator."""
-
-    def __init__(self, start: Callable[[], Iterator[T]]) -> None:
-        self._start = start
-
-    def __iter__(self) -> Iterator[T]:
-        return self._start()
 
 
 # ---------------------------------------------------------------- output checks

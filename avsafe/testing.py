@@ -12,16 +12,16 @@ Legend: a frame is (h, w, 3) uint8 RGB; a block of samples is (c, n) float32 in 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avsafe.errors import Cancelled, CannotMark
+from avsafe.media.replay import Replay
 from avsafe.types import (
     FeatureExtractor,
     Features,
@@ -34,18 +34,6 @@ from avsafe.types import (
     Samples,
     Watermarker,
 )
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Replay(Generic[T]):
-    """A re-iterable out of a function that starts an iterator."""
-
-    start: Callable[[], Iterator[T]]
-
-    def __iter__(self) -> Iterator[T]:
-        return self.start()
 
 
 def media_folder() -> Path | None:

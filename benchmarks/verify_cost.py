@@ -2,8 +2,8 @@
 
     python benchmarks/verify_cost.py [--clip FILE] [--runs 5] [--out reports/verify_cost]
 
-Without --clip a textured 720p clip of 10 s with sound is made and released first. Three commands are
-timed in the same run: the interpreter alone (the unit of the ratios), the credential only, and
+Without --clip a textured 720p clip of 10 s with sound is made and released first. Three commands
+are timed in the same run: the interpreter alone (the unit of the ratios), the credential only, and
 everything. The peak resident memory is that of the largest process.
 """
 

@@ -7,6 +7,7 @@ import pytest
 
 from avsafe import plugins, testing
 from avsafe.errors import MissingExtra, UsageError
+from avsafe.media.replay import Replay
 from avsafe.policy import local_principal
 from avsafe.types import GenerationRequest, Generator, Kind, Task, Watermarker
 
@@ -23,7 +24,7 @@ def clip_for(kind: Kind):
 
 def tiny_for(kind: Kind):
     if kind is Kind.AUDIO:
-        silent = testing.Replay(lambda: iter([np.zeros((1, 48000), np.float32)] * 12))
+        silent = Replay(lambda: iter([np.zeros((1, 48000), np.float32)] * 12))
         return testing.sound_only(1.0).with_samples(silent)
     clip = testing.still(32, 24)
     return clip if kind is Kind.IMAGE else testing.textured_clip(1.0, 32, 24, sound=False)

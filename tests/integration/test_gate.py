@@ -22,6 +22,7 @@ from avsafe.errors import (
     UsageError,
 )
 from avsafe.home import Home
+from avsafe.media.replay import Replay
 from avsafe.policy import Policy, local_principal
 from avsafe.types import (
     GenerationRequest,
@@ -303,7 +304,7 @@ class Rogue:
             return RawMedia(Kind.VIDEO)
         if self.way == "empty":
             return good.with_frames([])
-        return good.with_frames(testing.Replay(frames)).with_samples(testing.Replay(samples))
+        return good.with_frames(Replay(frames)).with_samples(testing.Replay(samples))
 
 
 @pytest.mark.parametrize("way", ["shape", "float", "endless", "nan", "nothing", "empty", "crash"])
