@@ -93,7 +93,8 @@ def _refuse_code(argv: Sequence[str], used: Sequence[frozenset[str]]) -> None:
         if after_flag or in_flag or _is_script(argv, position):
             raise UsageError(
                 f"{element!r} puts the prompt into code that {argv[0]} runs. Pass it as an "
-                "argument of its own (sh -c 'make-video \"$1\"' sh {prompt}) or as a file ({prompt_file})."
+                "argument of its own (sh -c 'make-video \"$1\"' sh {prompt}) or as a file "
+                "({prompt_file})."
             )
 
 

@@ -121,7 +121,7 @@ class World:
             )
         total = round(Fraction(frame_count) / rate * sound.RATE_HZ)
         progress(0.02, "sound")
-        levels = sound.balance(plan, total, cancelled)
+        levels = sound.balance(plan, total, progress, cancelled)
         progress(0.1, "frames")
         return RawMedia(
             Kind.VIDEO,
@@ -154,7 +154,8 @@ class _Frames(Iterable[Frame]):
             if self._cancelled():
                 raise Stopped(f"The world generator was asked to stop before frame {done}.")
             yield renderer.frame(number)
-            self._progress(0.1 + 0.9 * done / len(self._numbers), "frames")
+            left = len(self._numbers) - done
+            self._progress(1.0 - 0.9 * left / len(self._numbers), "frames")
 
 
 class _Samples(Iterable[Samples]):

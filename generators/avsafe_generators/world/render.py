@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -96,6 +95,12 @@ class Renderer:
             if body.track.swing:
                 self._string(out, where, body, view)
         return self._weather(out, time_s)
+
+    def bounds(self, body: Body, time_s: float) -> tuple[float, float, float, float]:
+        """left, top, right, bottom in pixels of the sphere around an object."""
+        x, y, radius, _ = self._project(body, np.array([time_s]), self._view(time_s))
+        cx, cy, size = float(x[0]), float(y[0]), float(radius[0])
+        return cx - size, cy - size, cx + size, cy + size
 
     # ------------------------------------------------------------ camera
 
@@ -347,10 +352,6 @@ class Renderer:
         white: Pixels = np.full_like(out, 235)
         share = (layer.astype(np.float32) / 255)[..., None]
         return (out + (white.astype(np.float32) - out) * share + 0.5).astype(np.uint8)
-
-    @cached_property
-    def size(self) -> tuple[int, int]:
-        return self.scene.width, self.scene.height
 
 
 def _look(body: Body) -> Look:

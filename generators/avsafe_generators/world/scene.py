@@ -219,11 +219,9 @@ def _body(
     shape = wish.shape or "ball"
     color, material = looks
     track, motions = _track(wish, shape, radius, x, z, free, material, order, stage)
-    told = [wish.traits.get(k) for k in ("size", "tone", "pattern")] + [color, material]
-    words_of = {"light": "glowing"}
-    name = " ".join(
-        [words_of.get(w, w) for w in told[:4] if w] + [words_of.get(material, material), shape]
-    )
+    traits = [wish.traits.get(key) for key in ("size", "tone", "pattern")]
+    told = [*traits, color, _ADJECTIVE.get(material, material), shape]
+    name = " ".join(word for word in told if word)
     return Body(
         name, shape, color, material, wish.traits.get("pattern"), wish.traits.get("tone"), radius,
         track, motions, int(stage.rng.integers(2**31)),
@@ -316,13 +314,24 @@ _CAMERA = {
 }  # fmt: skip
 
 
+_ADJECTIVE = {"light": "glowing", "wood": "wooden", "gold": "golden", "ice": "icy"}
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
+
+
+def _plural(name: str) -> str:
+    return "es" if name.endswith("s") else "s"
+
+
 def caption(scene: Scene) -> str:
     """What is really shown, in one English sentence: choices of the seed included."""
-    things = []
+    groups: dict[tuple[str, tuple[str, ...]], int] = {}
     for body in scene.bodies:
-        article = "an" if body.name[0] in "aeiou" else "a"
-        moves = phrases(_ING[m] for m in body.motions) or "at rest"
-        things.append(f"{article} {body.name} {moves}")
+        groups[body.name, body.motions] = groups.get((body.name, body.motions), 0) + 1
+    things = []
+    for (name, motions), count in groups.items():
+        article = "an" if name[0] in "aeiou" else "a"
+        noun = f"{article} {name}" if count == 1 else f"{_NUMBERS[count]} {name}{_plural(name)}"
+        things.append(f"{noun} {phrases(_ING[m] for m in motions) or 'at rest'}")
     where = _WHERE[scene.setting]
     if scene.setting_color and scene.setting == "studio":
         where = f"in a {scene.setting_color} studio"
@@ -334,5 +343,5 @@ def caption(scene: Scene) -> str:
     extra = [f"with {phrases(scene.weather)}"] if scene.weather else []
     extra += [_CAMERA[scene.camera]] if scene.camera else []
     extra += ["with music"] if scene.music else []
-    sentence = ", ".join([f"{phrases(things) or 'nobody and nothing'} {where} {at}", *extra])
+    sentence = ", ".join([f"{phrases(things) or 'an empty scene'} {where} {at}", *extra])
     return sentence[0].upper() + sentence[1:] + "."

@@ -102,7 +102,7 @@ def sprite(look: Look, light: Light, turn: NDArray[Any], side: int) -> Sprite:
     weight = hits.cover
     if look.material in CLEAR:
         edge = 1 - np.clip(hits.normal[2], 0, 1)
-        solid = np.clip((0.16 if look.material == "glass" else 0.5) + 0.75 * edge**2.5, 0, 1)
+        solid = np.clip((0.12 if look.material == "glass" else 0.45) + 0.7 * edge**2.2, 0, 1)
         glow = np.clip(color.max(axis=0) - 0.72, 0, 1) * 2.2
         weight = hits.cover * np.clip(np.maximum(solid, glow), 0, 1)
     alpha[hits.index] = weight
@@ -112,11 +112,11 @@ def sprite(look: Look, light: Light, turn: NDArray[Any], side: int) -> Sprite:
     if look.material in CLEAR:
         flow = np.zeros((side * side, 3), np.float32)
         slope = np.sqrt(np.clip(1 - hits.normal[2], 0, 1))  # a thick rim bends more
-        flow[hits.index, 0] = -1.15 * hits.normal[0] * slope
-        flow[hits.index, 1] = 1.15 * hits.normal[1] * slope
+        flow[hits.index, 0] = -0.8 * hits.normal[0] * slope
+        flow[hits.index, 1] = 0.8 * hits.normal[1] * slope
         flow[hits.index, 2] = hits.cover
         red, green, blue = albedo(look)
-        tint = (0.25 + 0.75 * red, 0.25 + 0.75 * green, 0.25 + 0.75 * blue)
+        tint = (0.5 + 0.5 * red, 0.5 + 0.5 * green, 0.5 + 0.5 * blue)
         bend = flow.reshape(side, side, 3)
     return Sprite(rgb.reshape(side, side, 3), alpha.reshape(side, side), extent, bend, tint)
 
@@ -148,11 +148,9 @@ def _shade(look: Look, light: Light, hits: Hits) -> Array:
         if look.material in METALS:
             brushed = 1 + 0.05 * np.sin(90 * point[1] + 3 * np.sin(7 * point[0]))
             return base * mirror * (1.15 * brushed)[None] + highlight * (base * 0.5 + 0.5)
-        return (
-            mirror * (0.25 + 0.75 * rim)[None] * (0.4 + 0.6 * base)
-            + highlight
-            + base * ambient * 0.5
-        )
+        through = np.clip(-key - 0.15, 0, 1) ** 1.5  # light gathered on the far side from the key
+        lit = base * (ambient * 0.55 + 0.75 * _column(light.key) * through[None])
+        return mirror * (0.35 + 0.65 * rim)[None] * (0.55 + 0.45 * base) + highlight + lit
     wrapped = np.clip((key + 0.12) / 1.12, 0, 1)  # the light is large, its edge on the body soft
     body = base * (_column(light.key) * wrapped[None] + ambient * 0.62)
     mirror_share = {"plastic": 0.5, "marble": 0.35, "clay": 0.2, "wood": 0.08}.get(

@@ -204,9 +204,10 @@ def cast(solid: Distance, turn: NDArray[Any], side: int, extent: float) -> Hits:
     gone, least, least_at = np.zeros_like(px), np.full_like(px, 9.0), np.zeros_like(px)
     active = np.arange(index.size)
     near_enough = np.float32(0.25) * pixel
+    inset = np.float32(0.5) * pixel  # so that the soft outline lies half inside, half outside
     for _ in range(_STEPS):
         t = gone[active]
-        d = solid(*(origin[i, active] + step[i] * t for i in range(3)))
+        d = solid(*(origin[i, active] + step[i] * t for i in range(3))) + inset
         closer = d < least[active]
         where = active[closer]
         least[where], least_at[where] = d[closer], t[closer]

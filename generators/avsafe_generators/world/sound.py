@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avsafe.types import Cancelled, Samples, never_cancelled
+from avsafe.types import Cancelled, Progress, Samples, never_cancelled, no_progress
 from avsafe_generators.world.ambience import Ambience, Noise
 from avsafe_generators.world.scene import SURFACE, Body, Scene
 
@@ -235,16 +235,23 @@ def stems(scene: Scene, total: int) -> Iterator[tuple[Array, Array]]:
         yield events + reverb.block(send), bed.block(start, count)
 
 
-def balance(scene: Scene, total: int, cancelled: Cancelled = never_cancelled) -> Levels:
+def balance(
+    scene: Scene,
+    total: int,
+    progress: Progress = no_progress,
+    cancelled: Cancelled = never_cancelled,
+) -> Levels:
     """Measure both stems once and choose their levels: the whole near -23 dBFS, contacts bent
     gently into -3 dBFS, the ambience never silent."""
     from avsafe.errors import Cancelled as Stopped
 
-    peak, events_power, bed_power = 0.0, 0.0, 0.0
+    peak, events_power, bed_power, done = 0.0, 0.0, 0.0, 0
     for events, bed in stems(scene, total):
         if cancelled():
             raise Stopped("The world generator was asked to stop while it measured its sound.")
         peak = max(peak, float(np.abs(events).max(initial=0.0)))
+        done += events.shape[1]
+        progress(0.02 + 0.08 * done / total, "sound")
         events_power += float((events**2).sum())
         bed_power += float((bed**2).sum())
     events_rms = np.sqrt(events_power / (2 * max(total, 1)))

@@ -170,16 +170,16 @@ sound music: music musical melody melodic musica musique musik
 # Words of structure: they carry no content, so they are neither understood nor ignored.
 STOP_WORDS = frozenset(
     """
-                a an the this that these those and or of in on at to into onto over under above below by
-    for from     with it its is are be being as while where there then than very quite scene video
-    clip image     picture photo film show shows showing make create generate render draw please
-    me my your i we some     background shot against moving moves move moved going goes go motion
-    object objects all both each     un une uno una unos unas vers hacia verso il lo la gli le i
-    el los las les l d du des de del della dello dei degli delle di     e ed y et und o ou oder
-    con avec mit su sur sul sulla nel nella nello en dans im in auf an am zu zum     ein eine
-    einen einem einer der die das den dem che que qui ist sind es est son sono y a al alla allo
-    aux da dal dalla von vom desde mientras mentre pendant wahrend sfondo fondo fond hintergrund
-    se si     sich s t across around through toward scena escena muove mueve bewegt
+    a an the this that these those and or of in on at to into onto over under above below by for
+    from with it its is are be being as while where there then than very quite scene video clip
+    image picture photo film show shows showing make create generate render draw please me my your
+    i we some background shot against moving moves move moved going goes go motion object objects
+    all both each un une uno una unos unas vers hacia verso il lo la gli le i el los las les l d
+    du des de del della dello dei degli delle di e ed y et und o ou oder con avec mit su sur sul
+    sulla nel nella nello en dans im in auf an am zu zum ein eine einen einem einer der die das
+    den dem che que qui ist sind es est son sono y a al alla allo aux da dal dalla von vom desde
+    mientras mentre pendant wahrend sfondo fondo fond hintergrund se si sich s t across around
+    through toward scena escena muove mueve bewegt aus fatto fatta hecho hecha fait faite gemacht
     """.split()  # noqa: SIM905  a block of words reads better than a list
 )
 JOINERS = frozenset(("and", "e", "ed", "y", "et", "und", ",", ";", "."))
