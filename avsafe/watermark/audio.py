@@ -46,7 +46,7 @@ class AudioWatermarker:
         """An embedder for one pass over ``raw.samples``.
 
         Raises CannotMark at once when there is no sound, its rate is below 8 kHz, or a clip with
-        pictures is known to be shorter than 2 s; UsageError for a payload that is not 32 bits.
+        pictures is known to be shorter than 2.1 s; UsageError for a payload that is not 32 bits.
         Sound that proves too short or too quiet raises CannotMark from ``mark()``: a stream is
         known only at its end.
         """

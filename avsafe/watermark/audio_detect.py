@@ -7,7 +7,8 @@ The null hypothesis is exact, because the key is random and the media does not k
 media the normalised sync correlation is a Rademacher sum, so one try exceeds ``z`` with probability
 <= exp(-z^2 / 2) (Hoeffding 1963, theorem 2), and ``n`` tries with <= n exp(-z^2 / 2), however they
 depend on one another. The data cells have signs of their own, so whatever the sync says a CRC32
-then fits by chance in 2^-32 of the tries. Hence P(false mark) <= n exp(-z^2 / 2) 2^-32 per file.
+then fits by chance in 2^-32 of the tries. Hence P(false mark) <= n exp(-z^2 / 2) 2^-32 for all the
+tries so far; with ``JOINT_P`` as its limit in each of three rounds, 3e-11 per file and key.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Legend: ``c`` channels, ``n`` samples, ``k`` embedding frames (64 ms windows, ab
 ``b`` spectral bins of the transform, ``r`` chip rows, ``f`` chip bands.
 
 Only the *difference* is synthesised (overlap-add with square-root Hann windows) and added to the
-sound, so what the mark does not touch is bit for bit what came in. Work goes period by period
-(2.592 s) on a fixed grid: the blocks that are fed do not influence the result.
+sound, so where the mark does nothing, the sound is bit for bit what came in. Work goes period by
+period (2.592 s) on a fixed grid: the blocks that are fed do not influence the result.
 
 Strength is informed: the embedder reads its host the way the detector will, and gives more of the
 allowed change to coded bits that the host speaks against, less to those it already speaks for
