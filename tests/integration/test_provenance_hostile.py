@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from avsafe.errors import AvsafeError
-from avsafe.provenance import formats, sign
+from avsafe.provenance import formats, settings, sign
+from avsafe.provenance.manifest import definition
 from avsafe.provenance.read import read, read_sandboxed
 from avsafe.provenance.report import CredentialStatus
 from avsafe.provenance.signer import LocalSigner
@@ -171,3 +174,49 @@ def test_a_hundred_thousand_boxes_are_refused_at_once(tmp_path: Path) -> None:
     path.write_bytes(b"\x00\x00\x00\x10ftypisom\0\0\0\0" + b"\x00\x00\x00\x08free" * 100_000)
     with pytest.raises(AvsafeError, match=r"(?i)box"):
         read_sandboxed(path, anchors="")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_file_that_only_names_an_address_is_not_fetched(
+    tmp_path: Path, signer: LocalSigner, suffix: str
+) -> None:
+    """The address of this test would answer: nothing may ask it."""
+    import c2pa
+
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/manifest.c2pa"
+    container = formats.sniff(make_media(tmp_path / f"a.{suffix}"))
+    assert container is not None
+    try:
+        with (
+            settings.context(settings.signing(signer.anchors_pem)) as context,
+            c2pa.Signer.from_callback(
+                signer.sign, c2pa.C2paSigningAlg.ES256, signer.chain_pem
+            ) as native,
+            c2pa.Builder(definition(make_manifest()), context=context) as builder,
+            (tmp_path / f"a.{suffix}").open("rb") as readable,
+            (tmp_path / f"s.{suffix}").open("w+b") as writable,
+        ):
+            builder.set_no_embed()
+            builder.set_remote_url(url)
+            builder.sign(native, container.mime, readable, writable)
+        report = read(tmp_path / f"s.{suffix}", anchors=signer.anchors_pem)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert report.status is CredentialStatus.REMOTE_ONLY
+    assert report.remote_url == url
+    assert asked == []
