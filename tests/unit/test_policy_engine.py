@@ -267,7 +267,7 @@ def test_fractional_scores_never_reach_cedar() -> None:
         (BASE, PERMIT.replace('"P1"', '" "'), "@id"),
         (BASE, PERMIT.replace('@reason("Everybody.")', ""), "@reason"),
         (BASE, PERMIT.replace("@reason", "@raeson"), "@reason"),
-        (BASE, PERMIT + FORBID.format("true").replace("@reason", '@colour("red") @reason'), "colour"),
+        (BASE, PERMIT + FORBID.format("true").replace("@reason", "@colour @reason"), "colour"),
         (BASE, PERMIT + FORBID.format("context.risk.sexaul > 3"), "F1.*sexaul"),
         (BASE, PERMIT + FORBID.format('context.risk.sexual > "3"'), "F1"),
         (BASE, PERMIT + FORBID.format("context.duration_ms > 3"), "F1.*duration_ms"),

@@ -60,6 +60,11 @@ def clean(text: str) -> str:
     >>> clean("ｎ\u200bude  woman")
     'nude woman'
     """
+    return " ".join(_visible(text).split())
+
+
+def _visible(text: str) -> str:
+    """``clean`` with the spaces as they were: two in a row may part spaced-out words."""
     text = text.encode("utf-8", "replace").decode("utf-8")
     text = unicodedata.normalize("NFKC", text)
     kept: list[str] = []
@@ -71,7 +76,7 @@ def clean(text: str) -> str:
             continue  # invisible, or a mark that NFKC could not join to its letter
         else:
             kept.append(character)
-    return " ".join("".join(kept).split())
+    return "".join(kept)
 
 
 def fold(text: str) -> str:
@@ -99,7 +104,7 @@ def readings(text: str) -> list[Reading]:
 
     latin = _latin(plain)
     add(latin, "lookalike letters", 75 if _mixed_scripts(plain) else 0)
-    despaced = _SPACED.sub(_join_letters, latin)
+    despaced = clean(_SPACED.sub(_join_letters, _latin(_visible(text))))
     spaced = despaced != latin
     add(despaced, "despaced", 65 if spaced else 0)
     for one in ("i", "l"):
