@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsafe.registry import geometry
-from avsafe.registry.fingerprint import Fingerprint
+from avsafe.registry.fingerprint import MIN_DETAIL, Fingerprint
 
 PICTURE_LIMIT = 0.20  # true re-encodings: at most 0.11; different scenes: at least 0.35
 MOTION_LIMIT = 0.28  # agreement of what moves; true: at least 0.36; two takes of a scene: 0.21
@@ -27,7 +27,6 @@ MOTION_SEEN = (
     0.06  # share of bits that change over the clip; below it there is no motion to compare
 )
 SOUND_LIMIT = 0.25  # true, one item (0.12 s) off the grid: at most 0.17
-MIN_DETAIL = 12  # mean gradient of 0.75 grey levels a step: less is a flat or black picture
 MIN_OVERLAP = 0.6  # of the shorter of the two
 MIN_SOUND_ITEMS = 16  # 2 s; the first item needs 2.6 s of sound
 MIN_DISTINCT_ITEMS = 6  # silence and steady tones repeat one item
@@ -72,15 +71,15 @@ def _pictures(query: Fingerprint, registered: Fingerprint, *, search: bool) -> A
     q_bits, r_bits = _unpack(query.hashes[q_keep]), _unpack(registered.hashes[r_keep])
     q_ms, r_ms = query.times_ms[q_keep], registered.times_ms[r_keep]
     pairs = align(q_bits, q_ms, r_bits, r_ms)
-    plain = _judge(q_bits[pairs[:, 0]], r_bits[pairs[:, 1]], PICTURE_LIMIT, "")
+    plain = judge(q_bits[pairs[:, 0]], r_bits[pairs[:, 1]], PICTURE_LIMIT, "")
     if plain.agrees or not search or not len(query.thumbs):
         return plain
     found = geometry.search(query, registered)
-    searched = _judge(found.q_bits, found.r_bits, geometry.LIMIT, f" after {found.what}")
+    searched = judge(found.q_bits, found.r_bits, geometry.LIMIT, f" after {found.what}")
     return searched if searched.agrees else plain
 
 
-def _judge(
+def judge(
     q_bits: NDArray[np.bool_], r_bits: NDArray[np.bool_], limit: float, how: str
 ) -> Agreement:
     """Tests 1 and 2 on (n, 256) bits of frames that belong together."""

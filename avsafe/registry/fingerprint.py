@@ -28,6 +28,8 @@ FRAMES_PER_S = 8  # a trimmed copy is then at most 1/16 s off the grid
 HASH_SIDE = 16  # 16 x 16 = 256 bits
 HASHED_SIDE = 4 * HASH_SIDE  # the picture that imagehash.phash transforms
 THUMB_SIDE = 160  # of which the middle 60 % still has 96 pixels
+PROBES = 32  # hashes per release that a look-up reads: 1 kB at most
+MIN_DETAIL = 12  # mean gradient of 0.75 grey levels a step: less is a flat or black picture
 KEYFRAMES = 16  # small pictures that a query keeps for the search of crops
 NO_CHROMAPRINT = "audio fingerprint not computed: install libchromaprint"
 _MAGIC = b"AVFP"
@@ -64,6 +66,17 @@ class Fingerprint:
     @property
     def n_sound(self) -> int:
         return len(self.sound)
+
+    def sample(self, most: int) -> NDArray[np.uint8]:
+        """(p, 32) hashes of at most ``most`` frames with something to see, evenly spaced."""
+        usable: NDArray[np.uint8] = self.hashes[self.quality >= MIN_DETAIL]
+        if len(usable) <= most:
+            return usable
+        return np.take(usable, np.linspace(0, len(usable) - 1, most).round().astype(int), axis=0)
+
+    def probes(self) -> NDArray[np.uint8]:
+        """(p, 32) hashes, one a second (up to 32 s), by which a registry looks the clip up."""
+        return self.sample(min(PROBES, self.n_frames // FRAMES_PER_S + 1))
 
     def thumb_quality(self) -> NDArray[np.uint8]:
         return np.array([detail(thumb) for thumb in self.thumbs], np.uint8)

@@ -12,17 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from avsafe.registry.fingerprint import Fingerprint
+from avsafe.registry.fingerprint import HASHED_SIDE, MIN_DETAIL, Fingerprint, picture_hash
 
 LIMIT = 0.16
 MIDDLE = 0.6  # share of width and height that the registered middle covers
-MIN_DETAIL = 12  # as in agreement
 COARSE_FRAMES = 2
 FINE_FRAMES = 8
 STARTS = 4  # coarse candidates that are refined
@@ -128,8 +125,6 @@ def _part_bits(thumbs: NDArray[np.uint8], box: Box) -> NDArray[np.bool_]:
 def hash_part(thumb: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     """The picture hash of a part of a small picture; outside it the edge repeats."""
     import cv2
-
-    from avsafe.registry.fingerprint import HASHED_SIDE, picture_hash
 
     side = thumb.shape[0]
     x, y, w, h = (value * side for value in box)

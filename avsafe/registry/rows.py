@@ -62,6 +62,7 @@ def insert(connection: Connection, record: ReleaseRecord) -> None:
                 has_picture=record.fingerprint.n_frames > 0,
                 has_sound=record.fingerprint.n_sound > 0,
                 duration_ms=round(record.fingerprint.duration_s * 1000),
+                probes=record.fingerprint.probes().tobytes(),
                 data=record.fingerprint.to_bytes(),
             )
         )

@@ -111,6 +111,7 @@ fingerprints = Table(
     Column("has_picture", Boolean, nullable=False),
     Column("has_sound", Boolean, nullable=False),
     Column("duration_ms", BigInteger, nullable=False),
+    Column("probes", LargeBinary, nullable=False),  # 32-byte hashes, read by every look-up
     Column("data", LargeBinary, nullable=False),
 )
 

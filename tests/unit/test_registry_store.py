@@ -234,6 +234,39 @@ def test_the_nearest_fingerprint_wins(registry: Registry) -> None:
     assert len(registry.nearest(query)) == 1
 
 
+def test_a_lookup_finds_trimmed_copies_among_many(registry: Registry) -> None:
+    for number in range(30):
+        registry.add_release(record(number, fingerprint=fingerprint(number, frames=80)))
+    whole = fingerprint(17, frames=80)
+    for start, end in ((0, 8), (33, 41), (70, 80)):
+        part = replace(
+            whole,
+            times_ms=whole.times_ms[start:end] - whole.times_ms[start],
+            hashes=whole.hashes[start:end],
+            middles=whole.middles[start:end],
+            quality=whole.quality[start:end],
+            middle_quality=whole.middle_quality[start:end],
+        )
+        assert [match.release_id for match in registry.nearest(part)] == [record(17).release_id]
+
+
+def test_sound_alone_is_looked_up_too(registry: Registry) -> None:
+    sounds = [
+        replace(
+            fingerprint(number, frames=0),
+            sound=np.random.default_rng(number).integers(0, 2**32, 40, np.uint32),
+        )
+        for number in range(3)
+    ]
+    for number, sound in enumerate(sounds):
+        registry.add_release(record(number, fingerprint=sound))
+    match = registry.by_fingerprint(sounds[1])
+    assert match is not None
+    assert match.release_id == record(1).release_id
+    both = replace(fingerprint(9), sound=sounds[2].sound)
+    assert [m.release_id for m in registry.nearest(both)] == [record(2).release_id]
+
+
 # ------------------------------------------------------------ quota
 
 

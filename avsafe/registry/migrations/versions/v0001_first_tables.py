@@ -65,6 +65,7 @@ def upgrade() -> None:
         sa.Column("has_picture", sa.Boolean(), nullable=False),
         sa.Column("has_sound", sa.Boolean(), nullable=False),
         sa.Column("duration_ms", sa.BigInteger(), nullable=False),
+        sa.Column("probes", sa.LargeBinary(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("release_id", name="pk_fingerprints"),
         _of_release("fingerprints"),
