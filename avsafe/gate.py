@@ -7,7 +7,7 @@
      5  encode with the marks inside the loop; read them back from the written file
      6  manifest
      7  sign while writing beside the destination; read back and verify
-     8  registry row
+     8  registry row; a note in the outbox when no time stamp was to be had
      9  ledger: outcome "released"
     10  atomic rename to the name that was asked for
 
@@ -93,7 +93,7 @@ def _pass(
     cancelled: Cancelled,
 ) -> Release:
     from avsafe import policy
-    from avsafe.provenance import sign
+    from avsafe.provenance import outbox, sign
 
     home, registry, ledger = workspace.home, workspace.registry, workspace.ledger
     release_id, salt, meter = secrets.token_hex(16), secrets.token_bytes(16), claims.Meter()
@@ -148,6 +148,7 @@ def _pass(
         registry.add_release(  # 8
             claims.record(request, info, released, signed.manifest_bytes, marked.features, salt)
         )
+        outbox.remember(home.keys, final, signed, workspace.signer)
         ledger.outcome(release_id, "released", claims.outcome(released))  # 9
         stage.publish(released)  # 10
     return released

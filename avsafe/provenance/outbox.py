@@ -11,8 +11,14 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avsafe.home import write_private
+from avsafe.provenance.signer import certificates
+
+if TYPE_CHECKING:
+    from avsafe.provenance.sign import Signed
+    from avsafe.provenance.signer import Signer
 
 _FOLDER = "outbox"
 
@@ -38,6 +44,13 @@ def add(folder: Path, path: Path, manifest_id: str, expires_at: datetime) -> Pat
     }
     write_private(record, json.dumps(body, indent=1).encode())
     return record
+
+
+def remember(folder: Path, path: Path, signed: Signed, signer: Signer) -> None:
+    """``add`` for what ``sign_file`` returned; nothing to do when it has its time stamp already."""
+    if not signed.timestamped:
+        expires_at = certificates(signer.chain_pem)[0].not_valid_after_utc
+        add(folder, path, signed.manifest_id, expires_at)
 
 
 def waiting(folder: Path) -> tuple[Waiting, ...]:

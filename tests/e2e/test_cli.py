@@ -70,7 +70,7 @@ def test_denial_is_structured(tmp_path: Path) -> None:
     [
         (("generate", "text-to-nothing"), 2, "text-to-video"),
         (("generate", "talking-head", "--prompt", "hi"), 2, "--generator"),
-        (("generate", "text-to-video", "--prompt", "zzz qqq"), 2, "zzz"),
+        (("generate", "text-to-video", "--prompt", "quarterly turnover"), 2, "turnover"),
         (("generate", "text-to-video", "--prompt", "ball", "--size", "big"), 2, "WIDTHxHEIGHT"),
         (("verify", "no-such-file.mp4"), 2, "no-such-file"),
         (("release", "no-such-file.mp4", "--generator", "x"), 2, "no-such-file"),

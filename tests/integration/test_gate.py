@@ -24,6 +24,7 @@ from avsafe.errors import (
 from avsafe.home import Home
 from avsafe.media.replay import Replay
 from avsafe.policy import Policy, local_principal
+from avsafe.provenance import outbox
 from avsafe.types import (
     GenerationRequest,
     GeneratorInfo,
@@ -101,6 +102,8 @@ def test_records_agree_with_the_file(workspace: Workspace, tmp_path: Path) -> No
     leaves = json.dumps([e.body for e in workspace.ledger.entries()])
     assert "bouncing" not in leaves, "the ledger must hold no prompt"
     assert str(tmp_path) not in leaves, "the ledger must hold no path"
+    waiting = outbox.waiting(workspace.home.keys)  # no time stamp server was named
+    assert [item.path for item in waiting] == [tmp_path / "clip.mp4"]
     assert b"bouncing on grass" not in (tmp_path / "clip.mp4").read_bytes()
 
 
