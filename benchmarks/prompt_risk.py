@@ -363,7 +363,8 @@ def main() -> None:
             "recipe (penalty, refusal shift) and the caps have no folds and were chosen with these "
             "prompts in sight. Where a language is left out, translations of its prompts remain. "
             "On reading the errors on the held-out prompts one bug was mended (spaced-out words "
-            "lost their gaps); nothing else was changed after them. Intervals are 95 % Wilson over prompts (too narrow where translations of one prompt agree) and, for "
+            "lost their gaps); nothing else was changed after them. Intervals are 95 % Wilson over "
+            "prompts (too narrow where translations of one prompt agree) and, for "
             "AUC, bootstrap over groups."
         ),
         "policy_sha256": policy.sha256,
