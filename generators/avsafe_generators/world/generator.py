@@ -65,8 +65,8 @@ class World:
     durations out of range.
 
     >>> from avsafe.types import GenerationRequest, Principal, Task
-    >>> request = GenerationRequest(Principal("me"), Task.TEXT_TO_VIDEO, "world", "a red ball
-    bouncing")
+    >>> me = Principal("me")
+    >>> request = GenerationRequest(me, Task.TEXT_TO_VIDEO, "world", "a red ball bouncing")
     >>> World().generate(request).frame_count
     96
     """

@@ -348,7 +348,7 @@ class Renderer:
                 at = (int(x * width * 16), int(y * height * 16))
                 cv2.circle(layer, at, int(size * 16), int(120 + 125 * near), -1, cv2.LINE_AA, 4)
         if falls[0] == "snow":
-            layer = cv2.GaussianBlur(layer, (0, 0), 0.0016 * height + 0.3)
+            layer = np.asarray(cv2.GaussianBlur(layer, (0, 0), 0.0016 * height + 0.3), np.uint8)
         white: Pixels = np.full_like(out, 235)
         share = (layer.astype(np.float32) / 255)[..., None]
         return (out + (white.astype(np.float32) - out) * share + 0.5).astype(np.uint8)
