@@ -237,12 +237,12 @@ def thumbnail(frame: Frame) -> NDArray[np.uint8]:
 
     h, w = frame.shape[:2]
     step = max(1, min(h, w) // (2 * THUMB_SIDE))  # skipped pixels cost nothing, averages the rest
-    small = cv2.resize(
-        np.ascontiguousarray(frame[::step, ::step]),
-        (THUMB_SIDE, THUMB_SIDE),
-        interpolation=cv2.INTER_AREA,
-    )
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+    if step > 1:
+        nearest = cv2.resize(frame, (w // step, h // step), interpolation=cv2.INTER_NEAREST)
+        frame = np.asarray(nearest, np.uint8)
+    luma = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(luma, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
 
 
 def middle_of(thumb: NDArray[np.uint8]) -> NDArray[np.uint8]:
