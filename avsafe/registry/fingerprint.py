@@ -32,6 +32,7 @@ PROBES = 32  # hashes per release that a look-up reads: 1 kB at most
 MIN_DETAIL = 12  # mean gradient of 0.75 grey levels a step: less is a flat or black picture
 KEYFRAMES = 16  # small pictures that a query keeps for the search of crops
 NO_CHROMAPRINT = "audio fingerprint not computed: install libchromaprint"
+SOUND_RATES_HZ = (4000, 192_000)  # Chromaprint refuses 1000 and overreads at megahertz
 _MAGIC = b"AVFP"
 
 
@@ -277,6 +278,9 @@ class _Sound:
 
     def __init__(self, rate_hz: int) -> None:
         self._missing = ""
+        if not SOUND_RATES_HZ[0] <= rate_hz <= SOUND_RATES_HZ[1]:
+            self._missing = f"audio fingerprint not computed: unusual rate, {rate_hz} Hz"
+            return
         try:
             import chromaprint
         except ImportError:
@@ -288,7 +292,7 @@ class _Sound:
 
     def feed(self, block: Samples) -> None:
         if not self._missing:
-            mono = np.clip(block.mean(axis=0), -1.0, 1.0)
+            mono = np.nan_to_num(np.clip(block.mean(axis=0), -1.0, 1.0))
             self._printer.feed((mono * 32767).astype("<i2").tobytes())
 
     def finish(self) -> tuple[NDArray[np.uint32], str]:

@@ -269,6 +269,27 @@ def test_without_the_library_the_reason_is_kept(monkeypatch: pytest.MonkeyPatch)
     assert "install libchromaprint" in result.reason
 
 
+@pytest.mark.parametrize("hz", [0, 1, 1000, 10**7])
+def test_an_absurd_rate_is_a_reason_and_not_a_crash(hz: int) -> None:
+    clip = extract(sound=melody(1, 1), hz=hz)
+    assert clip.n_sound == 0
+    assert f"unusual rate, {hz} Hz" in clip.sound_missing
+
+
+@chromaprint
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+def test_samples_that_are_no_numbers_do_no_harm(value: float) -> None:
+    sound = melody(1)
+    sound[:, ::7] = value
+    assert extract(sound=sound, hz=22050).n_sound > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (1, 4000), (4000, 1), (3, 5)])
+def test_tiny_and_narrow_pictures_are_hashed(shape: tuple[int, int]) -> None:
+    frames = [np.random.default_rng(n).integers(0, 256, (*shape, 3), np.uint8) for n in range(12)]
+    assert extract(frames).n_frames == 4
+
+
 # ---------------------------------------------------------------- bytes
 
 
