@@ -99,7 +99,7 @@ def _pass(
     release_id, salt, meter = secrets.token_hex(16), secrets.token_bytes(16), claims.Meter()
     final, user = final_path(destination), request.principal.user
     with (
-        open_stage(home, release_id, final) as stage,
+        open_stage(home, ledger, release_id, final) as stage,
         settled(workspace, release_id, user) as used,
     ):
         with meter.step("decide"):  # 1

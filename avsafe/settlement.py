@@ -21,10 +21,12 @@ def settled(workspace: Workspace, release_id: str, user: str) -> Iterator[int]:
     try:
         yield reservation.used_before
     except BaseException as error:
-        kept = isinstance(error, Denied | NeedsReview)
-        workspace.registry.remove_release(release_id)
+        status = workspace.ledger.status(release_id)
+        kept = status == "released" or isinstance(error, Denied | NeedsReview)
         workspace.registry.settle(reservation.id, kept=kept)
-        if workspace.ledger.status(release_id) is not None:  # an intent was written
+        if status != "released":  # after that outcome there is only forward (staging.recover)
+            workspace.registry.remove_release(release_id)
+        if status == "intent":
             workspace.ledger.outcome(release_id, _status(error), _reason(error))
         raise
     workspace.registry.settle(reservation.id, kept=True)

@@ -93,8 +93,12 @@ def final_path(destination: Path) -> Path:
 
 
 @contextmanager
-def open_stage(home: Home, release_id: str, final: Path) -> Iterator[Stage]:
-    """A locked staging folder for one job; gone afterwards, with all that was not published."""
+def open_stage(home: Home, ledger: Ledger, release_id: str, final: Path) -> Iterator[Stage]:
+    """A locked staging folder for one job; gone afterwards, with all that was not released.
+
+    What the ledger calls released is never taken back: when its rename failed, the stage stays, and
+    the next start tries again.
+    """
     stage = Stage(release_id, home.staging / release_id, final)
     stage.folder.mkdir(parents=True, mode=0o700)
     with (stage.folder / "lock").open("w") as lock:
@@ -104,8 +108,10 @@ def open_stage(home: Home, release_id: str, final: Path) -> Iterator[Stage]:
         try:
             yield stage
         finally:
-            stage.discard()
-            stage.close()
+            if ledger.status(release_id) != "released":
+                stage.discard()
+            if not stage.signed.exists():
+                stage.close()
 
 
 def recover(home: Home, registry: Registry, ledger: Ledger) -> list[str]:
@@ -137,8 +143,12 @@ def _settle(folder: Path, registry: Registry, ledger: Ledger) -> Iterator[str]:
     if journal.exists():  # without one nothing was begun
         stage = Stage(folder.name, folder, Path(json.loads(journal.read_bytes())["final"]))
         if ledger.status(stage.release_id) == "released":
-            stage.complete()
-            yield f"{stage.release_id}: release completed ({stage.final.name})"
+            try:
+                stage.complete()
+            except OSError as error:  # the folder is gone or closed to us: keep it for later
+                yield f"{stage.release_id}: release waits for its name ({error.strerror})"
+                return
+            yield f"{stage.release_id}: release completed"
         else:
             stage.discard()
             _abort(stage.release_id, registry, ledger)

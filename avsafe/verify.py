@@ -63,19 +63,19 @@ def _examine(probed: Media, lookup: Lookup, limits: media.Limits) -> list[Eviden
     extractors = {f"watermark.{n}": m.extractor for n, m in markers.items()}
     extractors |= {f"detector.{n}": d.extractor for n, d in detectors.items()}
     try:
-        features = media.analyse(
+        features = media.analyse(  # 3
             probed.path, extractors | {"fingerprint": FINGERPRINT}, limits=limits
-        )  # 3
+        )
+        if (key := lookup.watermark_key) is None:
+            found = [findings.no_key(n) for n in markers]
+        else:
+            detections = {n: m.detect(features[f"watermark.{n}"], key) for n, m in markers.items()}
+            algorithms = {n: m.algorithm for n, m in markers.items()}
+            with lookup.registry() as registry:
+                found = findings.recovery(  # 4
+                    detections, algorithms, features["fingerprint"], registry
+                )
+        found.extend(d.judge(features[f"detector.{n}"]) for n, d in detectors.items())  # 5
     except UnreadableMedia as error:
         return [findings.failed("domain", error)]
-    if (key := lookup.watermark_key) is None:
-        found = [findings.no_key(n) for n in markers]
-    else:
-        detections = {n: m.detect(features[f"watermark.{n}"], key) for n, m in markers.items()}
-        algorithms = {n: m.algorithm for n, m in markers.items()}
-        with lookup.registry() as registry:
-            found = findings.recovery(
-                detections, algorithms, features["fingerprint"], registry
-            )  # 4
-    found.extend(d.judge(features[f"detector.{n}"]) for n, d in detectors.items())  # 5
     return found

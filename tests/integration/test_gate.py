@@ -35,7 +35,7 @@ from avsafe.types import (
     Task,
 )
 from avsafe.verify import verify
-from avsafe.workspace import Lookup, Workspace
+from avsafe.workspace import Lookup, Workspace, open_workspace
 
 REQUEST = GenerationRequest(
     local_principal(),
@@ -248,6 +248,28 @@ def test_signer_failure_leaves_nothing(workspace: Workspace, tmp_path: Path) -> 
             replace(REQUEST, duration_s=1.0), tmp_path / "x.mp4", replace(workspace, signer=away)
         )
     check_nothing_left(workspace, tmp_path, "failed")
+
+
+def test_a_release_that_cannot_get_its_name_gets_it_later(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the outcome "released" there is only forward: a failed rename is made up for."""
+    out = tmp_path / "late.mp4"
+    with monkeypatch.context() as broken:
+
+        def refuse(stage: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        broken.setattr("avsafe.staging.Stage.complete", refuse)
+        with pytest.raises(PermissionError):
+            gate.generate(replace(REQUEST, duration_s=1.0), out, workspace)
+        assert not out.exists()
+        with open_workspace(workspace.home):  # still refused: the job waits, the gate works
+            assert not out.exists()
+    with open_workspace(workspace.home):
+        assert written(tmp_path) == ["late.mp4"]
+    assert list(workspace.home.staging.iterdir()) == []
+    assert verify(out, Lookup(workspace.home)).label is Label.SYNTHETIC_DECLARED
 
 
 def test_cancel_in_the_middle(workspace: Workspace, tmp_path: Path) -> None:
