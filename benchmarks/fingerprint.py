@@ -4,8 +4,8 @@
 
 Every clip (its first seconds, short side at most 360) is registered, then copied in each way below
 and compared with itself; every clip is compared with every other one. Clips that share footage
-(face swaps, stylisations of one source) are named in DERIVED and counted apart: they are neither
-copies nor different clips.
+(face swaps, stylisations of one source) or sound are named in DERIVED and counted apart: they are
+neither copies nor different clips.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ FOLDERS = (
     "synthetic_other",
     "synthetic_talking",
 )
-# Words in the names of clips that are made from one piece of footage.
+# Words in the names of clips that share footage or sound.
 DERIVED = (
     ("ffpp_original_519", "ffpp_Deepfakes_519"),
     ("ffpp_original_634", "ffpp_FaceSwap_634"),
     ("lego_woman", "robot_woman", "wooden_woman", "woman_running_orig"),
     ("lego_car", "robot_car", "car_driving_orig"),
+    ("retalking_3", "sadtalker_aoc"),  # one voice recording
 )
 Frames = list[np.ndarray]
 

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from avsafe.registry import geometry
 from avsafe.registry.fingerprint import MIN_DETAIL, Fingerprint
 
-PICTURE_LIMIT = 0.20  # true re-encodings: at most 0.11; different scenes: at least 0.35
-MOTION_LIMIT = 0.28  # agreement of what moves; true: at least 0.36; two takes of a scene: 0.21
+PICTURE_LIMIT = 0.20  # copies: at most 0.19, in fast motion off the grid; other scenes: 0.35
+MOTION_LIMIT = 0.28  # copies: at least 0.38; two takes of a scene: at most 0.21
 MOTION_SEEN = (
     0.06  # share of bits that change over the clip; below it there is no motion to compare
 )
-SOUND_LIMIT = 0.25  # true, one item (0.12 s) off the grid: at most 0.17
+SOUND_LIMIT = 0.20  # copies: at most 0.16; other clips: at least 0.24, over 8 items
 MIN_OVERLAP = 0.6  # of the shorter of the two
-MIN_SOUND_ITEMS = 16  # 2 s; the first item needs 2.6 s of sound
+MIN_SOUND_ITEMS = 8  # one second; the first item needs 2.6 s of sound
 MIN_DISTINCT_ITEMS = 6  # silence and steady tones repeat one item
 FRAMES_COMPARED = 64  # of the shorter one, evenly spaced: keeps the cost linear in the longer one
 OFFSET_STEP_MS = 62.5
@@ -161,7 +161,7 @@ def _similarity(distance: float) -> float:
 def _sounds(q: NDArray[np.uint32], r: NDArray[np.uint32]) -> Agreement:
     least = max(MIN_SOUND_ITEMS, int(MIN_OVERLAP * min(len(q), len(r))))
     if min(len(q), len(r)) < MIN_SOUND_ITEMS:
-        return Agreement(False, 0.0, 0, "too little content: under 5 s of sound")
+        return Agreement(False, 0.0, 0, "too little content: under 4 s of sound")
     best, q_part = 1.0, q[:0]
     for shift in range(least - len(q), len(r) - least + 1):
         a, b = q[max(0, -shift) : len(r) - shift], r[max(0, shift) : shift + len(q)]

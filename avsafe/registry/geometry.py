@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from avsafe.registry.fingerprint import HASHED_SIDE, MIN_DETAIL, Fingerprint, picture_hash
 
-LIMIT = 0.16
+Box = tuple[float, float, float, float]
+
+LIMIT = 0.16  # crops and letterboxes: at most 0.13; other clips: at least 0.25
 MIDDLE = 0.6  # share of width and height that the registered middle covers
 COARSE_FRAMES = 2
 FINE_FRAMES = 8
@@ -26,9 +28,8 @@ STARTS = 4  # coarse candidates that are refined
 CROP_SIDES = (0.60, 0.67, 0.75, 0.83, 0.92, 1.0)  # 0.6 whole picture .. 1.0 cut down to the middle
 PADDED_SIDES = (0.40, 0.46, 0.53)  # letterbox or pillarbox, always centred
 POSITION_STEP = 0.06  # the hash still recognises a part that is off by this
+WHOLE: Box = (0.2, 0.2, MIDDLE, MIDDLE)  # neither cropped nor padded
 STEPS = (0.03, 0.015, 0.008)
-
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def search(query: Fingerprint, registered: Fingerprint) -> Found:
             (target.distance(thumbs[coarse], query.thumb_times_ms[coarse], box), box)
             for box in _grid()
         )
-        for _, start in ranked[:STARTS]:
+        for start in [WHOLE, *(box for _, box in ranked[:STARTS])]:
             distance, box = _descend(target, thumbs[fine], query.thumb_times_ms[fine], start)
             if distance < best.distance:
                 bits = target.matched(thumbs[usable], query.thumb_times_ms[usable], box)
