@@ -381,6 +381,9 @@ class GeneratorInfo:
     digital_source_type: str = (
         "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
     )
+    # Names of parameters that steer a program (a command line, a limit) and wish for nothing; the
+    # policy does not score them as prompts, save for whole sentences inside them.
+    controls: tuple[str, ...] = ()
     summary: str = ""
 
 

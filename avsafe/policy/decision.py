@@ -13,7 +13,8 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from avsafe.policy import risk as risk_scores
@@ -98,7 +99,7 @@ def decide(
             risk = risk_scores.score(
                 request.prompt,
                 negative_prompt=request.negative_prompt,
-                extra=tuple(parameter_texts(request.parameters)),
+                extra=tuple(wishes(request.parameters, generator.controls if generator else ())),
             )
         scores = {name: int(risk.scores[name]) for name in risk_scores.CATEGORIES}
     except Exception as error:
@@ -154,6 +155,26 @@ def decide(
             policy, Effect.REVIEW, review.rules, scores, details, obligations | set(FLOOR)
         )
     return _decision(policy, Effect.ALLOW, base.rules, scores, details, obligations | set(FLOOR))
+
+
+def wishes(parameters: Mapping[str, Any], controls: Collection[str]) -> Iterable[str]:
+    """The texts of a request's parameters in which something may be wished for.
+
+    Of a control (``GeneratorInfo.controls``: a command line, a file name) only the words that hold
+    a blank count: a sentence that was put into a command line is a prompt, ``--size`` is none.
+
+    >>> list(wishes({"argv": "paint --text 'a red ball' {output}", "mood": "calm"}, ["argv"]))
+    ['calm', 'a red ball']
+    """
+    yield from parameter_texts({k: v for k, v in parameters.items() if k not in controls})
+    for value in (v for k, v in parameters.items() if k in controls):
+        words: Iterable[str] = parameter_texts(value)
+        if isinstance(value, str):
+            try:
+                words = shlex.split(value)
+            except ValueError:  # unbalanced quotes: no command line, so all of it is text
+                words = [value]
+        yield from (word for word in words if any(c.isspace() for c in word.strip()))
 
 
 def parameter_texts(value: Any, depth: int = 0) -> Iterable[str]:

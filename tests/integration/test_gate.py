@@ -377,3 +377,22 @@ def test_verify_without_state_makes_none(tmp_path: Path) -> None:
     nowhere = Home(tmp_path / "nowhere")
     assert verify(clip, Lookup(nowhere)).label is Label.INCONCLUSIVE
     assert not nowhere.root.exists()
+
+
+def test_any_program_behind_the_gate(workspace: Workspace, tmp_path: Path) -> None:
+    made = tmp_path.parent / "made-by-a-program.mp4"
+    media.encode(testing.textured_clip(2.0, 384, 288), made)
+    request = replace(
+        REQUEST,
+        generator="command",
+        prompt="a cat",
+        parameters={"argv": f"cp {made} {{output}}"},
+    )
+    out = tmp_path / "out.mp4"
+    result = gate.generate(request, out, workspace)
+    assert result.manifest.generator == "command"
+    assert verify(out, Lookup(workspace.home)).label is Label.SYNTHETIC_DECLARED
+    failing = replace(request, parameters={"argv": "false {output}"})
+    with pytest.raises(GeneratorFailed, match="false"):
+        gate.generate(failing, tmp_path / "x.mp4", workspace)
+    assert written(tmp_path) == ["out.mp4"]

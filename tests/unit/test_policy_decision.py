@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from avsafe.policy import KNOWN_OBLIGATIONS, Policy, RiskReport, decide, local_principal
 from avsafe.policy import risk as risk_scores
-from avsafe.policy.decision import parameter_texts, territories
+from avsafe.policy.decision import parameter_texts, territories, wishes
 from avsafe.policy.risk import CATEGORIES
 from avsafe.policy.simulate import ANY_GENERATOR
 from avsafe.types import (
@@ -315,3 +315,17 @@ def test_no_prompt_raises(prompt: str, negative: str) -> None:
     answer = decide(request, DEFAULT, generator=ANY_GENERATOR)
     assert not any(rule.startswith(("D2", "D3")) for rule in answer.rules)
     assert decide(request, DEFAULT, generator=ANY_GENERATOR) == answer
+
+
+@pytest.mark.parametrize(
+    ("argv", "found"),
+    [
+        ("paint --size 3 {prompt} {output}", []),
+        (["paint", "--size", "3", "{output}"], []),
+        ("paint --text 'a red ball' {output}", ["a red ball"]),
+        (["paint", "--text", "a red ball"], ["a red ball"]),
+        ("paint 'unbalanced words", ["paint 'unbalanced words"]),
+    ],
+)
+def test_controls_are_no_prompts_but_sentences_in_them_are(argv: object, found: list[str]) -> None:
+    assert list(wishes({"argv": argv, "mood": "calm"}, ["argv"])) == ["calm", *found]

@@ -84,6 +84,7 @@ class Command:
             realism=recipe.realism,
             max_duration_s=3600.0,
             max_pixels=4096 * 2304,
+            controls=tuple(sorted(recipes.OF_A_REQUEST | {"config", "name"})),
             summary="Runs a program of yours that writes a media file; not confined.",
         )
 
