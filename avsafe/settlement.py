@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from avsafe.errors import AvsafeError, Cancelled, Denied, NeedsReview
+from avsafe.home import Home
+from avsafe.media import sha256_of
 from avsafe.types import Decision, Effect
 from avsafe.workspace import Workspace
 
@@ -42,6 +45,26 @@ def refuse_unless_allowed(decision: Decision) -> None:
     if decision.effect is Effect.REVIEW:
         raise NeedsReview(f"A reviewer must look first: {words} ({rules}){appeal}", decision)
     raise Denied(f"Denied: {words} ({rules}){appeal}", decision)
+
+
+def stamped(home: Home, manifest_id: str, path: Path) -> str | None:
+    """A released file got its time stamp later, and with it another hash: ledger, then registry.
+
+    Returns the release id, or None when the manifest is no release of this home.
+    """
+    from avsafe.ledger import Ledger
+    from avsafe.registry import Registry
+
+    if not home.registry.exists():
+        return None
+    with Registry.open(home.registry) as registry, Ledger.open(home.ledger, home.keys) as ledger:
+        record = registry.by_manifest(manifest_id)
+        if record is None:
+            return None
+        sha256 = sha256_of(path)
+        ledger.append("stamped", record.release_id, {"sha256": sha256, "before": record.sha256})
+        registry.set_sha256(record.release_id, sha256)
+        return record.release_id
 
 
 def _status(error: BaseException) -> str:

@@ -169,14 +169,17 @@ def stamp(
     """Time-stamp files that were signed without one, before their certificate expires.
 
     Only a hash of the signature is sent. The file's size and its manifest id stay; its SHA-256
-    changes. Files that cannot be stamped are named, and keep waiting. Exit code 1 if there are any.
+    changes, which registry and ledger follow. Files that cannot be stamped are named, and keep
+    waiting. Exit code 1 if there are any.
     """
     from avsafe.errors import AvsafeError
     from avsafe.home import Home
     from avsafe.provenance import keys, outbox
     from avsafe.provenance.stamp import stamp_file
+    from avsafe.settlement import stamped
 
-    folder = Home.default().keys
+    home = Home.default()
+    folder = home.keys
     anchors = keys.trust_anchors(folder)
     waiting = {item.path: item for item in outbox.waiting(folder)}
     rows: list[dict[str, Any]] = []
@@ -190,6 +193,7 @@ def stamp(
                 "authority": done.authority,
                 "stamped_at": done.stamped_at,
             }
+            row["release_id"] = stamped(home, done.manifest_id, path) if done.changed else None
             record = waiting.get(path.resolve())
             if record is not None:
                 outbox.done(record)

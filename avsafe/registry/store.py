@@ -124,11 +124,20 @@ class Registry:
 
     def set_state(self, release_id: str, state: str) -> None:
         """Raises RegistryError for an unknown release."""
+        self._change(release_id, state=state)
+
+    def set_sha256(self, release_id: str, sha256: str) -> None:
+        """The hash of a released file that got its time stamp later; its manifest id stays.
+
+        Raises RegistryError for an unknown release.
+        """
+        self._change(release_id, sha256=sha256.lower())
+
+    def _change(self, release_id: str, **values: str) -> None:
         with self._writing() as connection:
-            changed = connection.execute(
-                update(releases).where(_is(release_id)).values(state=state)
-            )
-            if not changed.rowcount:
+            if not connection.execute(
+                update(releases).where(_is(release_id)).values(**values)
+            ).rowcount:
                 raise _unknown(release_id)
 
     def forget(self, release_id: str) -> None:
@@ -350,8 +359,8 @@ def _queue(path: Path) -> Iterator[None]:
     try:
         with locked(path.with_name(path.name + ".lock"), timeout_s=_BUSY_S):
             yield
-    except TimeoutError as error:
-        raise RegistryError(f"The registry is busy. {error}") from error
+    except (TimeoutError, PermissionError) as error:
+        raise RegistryError(f"The registry cannot be locked. {error}") from error
 
 
 def _on_connect(driver: Any, _record: Any) -> None:

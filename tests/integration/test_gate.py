@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from avsafe import gate, media, plugins, testing
+from avsafe.cli import app
 from avsafe.errors import (
     Cancelled,
     CannotMark,
@@ -24,7 +27,7 @@ from avsafe.errors import (
 from avsafe.home import Home
 from avsafe.media.replay import Replay
 from avsafe.policy import Policy, local_principal
-from avsafe.provenance import outbox
+from avsafe.provenance import keys, outbox
 from avsafe.types import (
     GenerationRequest,
     GeneratorInfo,
@@ -36,6 +39,7 @@ from avsafe.types import (
 )
 from avsafe.verify import verify
 from avsafe.workspace import Lookup, Workspace, open_workspace
+from tests.provenance_kit import time_stamp_authority
 
 REQUEST = GenerationRequest(
     local_principal(),
@@ -396,3 +400,22 @@ def test_any_program_behind_the_gate(workspace: Workspace, tmp_path: Path) -> No
     with pytest.raises(GeneratorFailed, match="false"):
         gate.generate(failing, tmp_path / "x.mp4", workspace)
     assert written(tmp_path) == ["out.mp4"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to play the authority")
+def test_a_late_time_stamp_is_followed_by_the_records(
+    workspace: Workspace, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out = tmp_path / "clip.mp4"
+    result = gate.generate(replace(REQUEST, duration_s=1.0), out, workspace)
+    with time_stamp_authority(tmp_path_factory.mktemp("tsa")) as authority:
+        keys.add_anchor(workspace.home.keys, authority.root_pem.encode())
+        told = CliRunner().invoke(app, ["keys", "stamp", "--tsa", authority.url, "--json"])
+    assert json.loads(told.stdout)[0]["release_id"] == result.release_id
+    record = workspace.registry.get(result.release_id)
+    assert record is not None
+    assert record.sha256 == media.sha256_of(out) != result.sha256
+    assert list(workspace.ledger.entries())[-1].type == "stamped"
+    assert workspace.ledger.verify().ok
+    assert verify(out, Lookup(workspace.home)).label is Label.SYNTHETIC_DECLARED
+    assert outbox.waiting(workspace.home.keys) == ()
