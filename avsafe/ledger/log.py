@@ -300,7 +300,8 @@ class Ledger:
             whole = whole_notes(written)
             if whole != written:
                 os.truncate(self.exported, len(whole.encode()))
-            known = max((note.size for note in read_notes(whole, self._key)), default=-1)
+            last = "\n\n".join(whole.split("\n\n")[-3:])  # only the newest note is read
+            known = max((note.size for note in read_notes(last, self._key)), default=-1)
             rows = self._db.execute(
                 "SELECT note FROM checkpoints WHERE size > ? ORDER BY size", (known,)
             ).fetchall()
@@ -432,5 +433,5 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         with locked(path.with_name(path.name + ".lock")):
             yield
-    except TimeoutError as error:
-        raise LedgerError(f"The ledger is busy. {error}") from error
+    except (TimeoutError, PermissionError) as error:
+        raise LedgerError(f"The ledger cannot be locked. {error}") from error
