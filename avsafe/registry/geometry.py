@@ -20,7 +20,7 @@ from avsafe.registry.fingerprint import HASHED_SIDE, MIN_DETAIL, Fingerprint, pi
 
 Box = tuple[float, float, float, float]
 
-LIMIT = 0.16  # crops and letterboxes: at most 0.13; other clips: at least 0.25
+LIMIT = 0.16  # crops and letterboxes: at most 0.13; other clips: at least 0.23
 MIDDLE = 0.6  # share of width and height that the registered middle covers
 COARSE_FRAMES = 2
 FINE_FRAMES = 8
