@@ -14,7 +14,7 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import TYPE_CHECKING, Any
 
-from avsafe.media import MIME_BY_SUFFIX
+from avsafe.media import MIME_BY_SUFFIX, sha256_of
 from avsafe.types import (
     Decision,
     Features,
@@ -22,14 +22,17 @@ from avsafe.types import (
     GeneratorInfo,
     Ingredient,
     Manifest,
-    Mark,
+    RawMedia,
     Release,
     SoftBinding,
     Task,
 )
 
 if TYPE_CHECKING:
+    from avsafe.pipeline import Marked
+    from avsafe.provenance.sign import Signed
     from avsafe.registry import ReleaseRecord
+    from avsafe.staging import Stage
 
 IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 # Tasks whose output is a changed version of an input, rather than a new work made from it.
@@ -52,7 +55,7 @@ def manifest(
     release_id: str,
     final: Path,
     salt: bytes,
-    marks: tuple[Mark, ...],
+    marked: Marked,
     visible_label: str | None,
 ) -> Manifest:
     """The C2PA claim of a release as plain data.
@@ -92,7 +95,7 @@ def manifest(
         ingredients=ingredients,
         soft_bindings=tuple(
             SoftBinding(mark.algorithm, mark.payload.to_bytes(mark.payload_bits // 8, "big"))
-            for mark in marks
+            for mark in marked.marks
         ),
         visible_label=visible_label,
     )
@@ -119,6 +122,32 @@ def intent(
             "policy_sha256": decision.policy_sha256,
         },
     }
+
+
+def release(
+    stage: Stage,
+    raw: RawMedia,
+    decision: Decision,
+    manifest: Manifest,
+    signed: Signed,
+    marked: Marked,
+    meter: Meter,
+) -> Release:
+    """The Release of a signed file that stands in its stage."""
+    return Release(
+        release_id=stage.release_id,
+        path=stage.final,
+        sha256=sha256_of(stage.signed),
+        kind=raw.kind,
+        decision=decision,
+        manifest=manifest,
+        manifest_id=signed.manifest_id,
+        marks=marked.marks,
+        sidecar=stage.sidecar_of(stage.final) if signed.sidecar else None,
+        cost=meter.total,
+        details=raw.details,
+        warnings=(*marked.warnings, *signed.warnings),
+    )
 
 
 def outcome(released: Release) -> dict[str, Any]:

@@ -48,6 +48,18 @@ MARKS_OF_KIND: dict[Kind, tuple[str, ...]] = {
 }
 
 
+def forward_only(progress: Progress) -> Progress:
+    """A Progress that never steps back: generator and encoder both report, a second pass again."""
+    furthest = 0.0
+
+    def report(fraction: float, stage: str) -> None:
+        nonlocal furthest
+        furthest = max(furthest, min(1.0, fraction))
+        progress(furthest, stage)
+
+    return report
+
+
 # ---------------------------------------------------------------- output checks
 
 

@@ -42,10 +42,15 @@ class Workspace:
 
 @contextmanager
 def open_workspace(
-    home: Home | None = None, *, timestamp_url: str | None = None, daily_quota: int = 1000
+    home: Home | None = None,
+    *,
+    signer: Signer | None = None,
+    timestamp_url: str | None = None,
+    daily_quota: int = 1000,
 ) -> Iterator[Workspace]:
     """Open (and on first use make) a state folder.
 
+    ``signer`` replaces the keys of the folder, for example by a CallbackSigner that asks an HSM.
     Raises PolicyError when the team's policy does not load, LedgerError when the ledger is broken.
 
     >>> import tempfile
@@ -62,7 +67,7 @@ def open_workspace(
 
     home = (home or Home.default()).ensure()
     policy = Policy.load(home.policy)
-    signer = keys.load_signer(home.keys)
+    signer = signer or keys.load_signer(home.keys)
     with Registry.open(home.registry) as registry, Ledger.open(home.ledger, home.keys) as ledger:
         for sentence in recover(home, registry, ledger):
             _log.warning("recovered after a crash: %s", sentence)

@@ -75,7 +75,7 @@ def examine(clip: Path, home: Path) -> list[dict[str, Any]]:
                 local_principal(), Task.RELEASE, "benchmark", inputs=(InputMedia(probed, "source"),)
             )
             with open_workspace(Home(home)) as workspace:
-                result = gate.release(request, work / "released.mp4", workspace)
+                result = gate.generate(request, work / "released.mp4", workspace)
         except Exception as error:
             return [base | {"state": s, "label": f"error: {error!r}"} for s in EXPECTED]
         base |= {

@@ -73,7 +73,6 @@ def generate(
 
     Exit codes: 0 released, 2 usage, 3 unreadable input, 4 denied, 5 in review, 6 missing extra.
     """
-    from avsafe import gate
     from avsafe.errors import UsageError
     from avsafe.types import GenerationRequest, Task
 
@@ -109,7 +108,7 @@ def generate(
     )
     suffix = ".png" if wanted is Task.TEXT_TO_IMAGE else ".mp4"
     target = output or Path(f"{task}{suffix}")
-    _run(gate.generate, request, target, tsa=tsa, force=force, as_json=as_json)
+    _run(request, target, tsa=tsa, force=force, as_json=as_json)
 
 
 def release(
@@ -132,7 +131,6 @@ def release(
 
     A credential that the file carries is kept as its history. Exit codes as for generate.
     """
-    from avsafe import gate
     from avsafe.types import GenerationRequest, Kind, Task
 
     source = _input("source", file)
@@ -148,7 +146,7 @@ def release(
         parameters={"disclose_prompt": True} if disclose_prompt else {},
     )
     target = output or file.with_name(f"{file.stem}.released{suffix}")
-    _run(gate.release, request, target, tsa=tsa, force=force, as_json=as_json)
+    _run(request, target, tsa=tsa, force=force, as_json=as_json)
 
 
 def verify(
@@ -249,14 +247,9 @@ def release_json(result: Release) -> dict[str, Any]:
 
 
 def _run(
-    call: Any,
-    request: GenerationRequest,
-    target: Path,
-    *,
-    tsa: str | None,
-    force: bool,
-    as_json: bool,
+    request: GenerationRequest, target: Path, *, tsa: str | None, force: bool, as_json: bool
 ) -> None:
+    from avsafe import gate
     from avsafe.errors import UsageError
     from avsafe.workspace import open_workspace
 
@@ -268,7 +261,7 @@ def _run(
         open_workspace(timestamp_url=tsa) as workspace,
         progress_bar(str(request.task), show=not as_json) as progress,
     ):
-        result: Release = call(request, target, workspace, progress=progress)
+        result = gate.generate(request, target, workspace, progress=progress)
     if as_json:
         print_json(release_json(result))
     else:

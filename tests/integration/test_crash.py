@@ -41,7 +41,7 @@ JOB = textwrap.dedent(
         request = GenerationRequest(
             local_principal(), Task.RELEASE, "crash-test", inputs=(InputMedia(probed, "source"),)
         )
-        gate.release(request, out, workspace)
+        gate.generate(request, out, workspace)
     print("done", flush=True)
     """
 )

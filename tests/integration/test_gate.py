@@ -115,7 +115,7 @@ def test_release_of_a_file_made_elsewhere(workspace: Workspace, tmp_path: Path) 
     source = tmp_path / "made.mp4"
     media.encode(testing.textured_clip(3.0, 384, 288), source)
     out = tmp_path / "released.mp4"
-    result = gate.release(release_request(source), out, workspace)
+    result = gate.generate(release_request(source), out, workspace)
     assert result.manifest.generator_version == "unregistered"
     lookup = Lookup(workspace.home)
     assert verify(out, lookup).label is Label.SYNTHETIC_DECLARED
@@ -134,7 +134,7 @@ def test_images_and_sound_go_the_same_way(
     source = tmp_path / f"made{suffix}"
     media.encode(make(), source)
     out = tmp_path / f"released{suffix}"
-    gate.release(release_request(source), out, workspace)
+    gate.generate(release_request(source), out, workspace)
     lookup = Lookup(workspace.home)
     assert verify(out, lookup).label is Label.SYNTHETIC_DECLARED
     stripped = tmp_path / f"stripped{suffix}"
@@ -156,7 +156,7 @@ def test_webm_gets_a_sidecar(workspace: Workspace, tmp_path: Path) -> None:
 def test_a_parent_credential_is_kept_as_history(workspace: Workspace, tmp_path: Path) -> None:
     first, second = tmp_path / "first.mp4", tmp_path / "second.mp4"
     gate.generate(REQUEST, first, workspace)
-    result = gate.release(release_request(first), second, workspace)
+    result = gate.generate(release_request(first), second, workspace)
     assert result.manifest.action == "c2pa.edited"
     assert result.manifest.ingredients[0].relationship == "parentOf"
     assert verify(second, Lookup(workspace.home)).label is Label.SYNTHETIC_DECLARED
@@ -287,7 +287,7 @@ def test_flat_clip_too_small_for_a_mark(workspace: Workspace, tmp_path: Path) ->
     source = tmp_path.parent / "tiny.mp4"
     media.encode(testing.textured_clip(1.0, 32, 24, sound=False), source)
     with pytest.raises(CannotMark):
-        gate.release(release_request(source), tmp_path / "x.mp4", workspace)
+        gate.generate(release_request(source), tmp_path / "x.mp4", workspace)
     check_nothing_left(workspace, tmp_path, "failed")
 
 
