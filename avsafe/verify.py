@@ -1,6 +1,6 @@
 """Verification: media goes in, a Verdict with its evidence comes out; never a bluff.
 
-1  pre-scan and probe, before any library sees the file
+1  pre-scan, before any library sees the file
 2  credential, read in the sandbox
 3  one decode in the sandbox feeds marks, fingerprint and detectors; keys stay outside
 4  marks, correlated with the key; one counts only if the registry knows it and the
@@ -40,15 +40,14 @@ def verify(
     """
     limits = limits or media.Limits()
     sha256 = media.sha256_of(path)
+    found: list[Evidence] = []
     try:
-        probed = media.probe(path, limits=limits)  # 1
+        media.prescan(path, limits)  # 1
+        found.append(findings.credential(path, lookup, limits))  # 2
+        if not credential_only:
+            found.extend(_examine(media.probe(path, limits=limits), lookup, limits))
     except UnreadableMedia as error:
-        credential = findings.credential(path, lookup, limits)
-        evidence = (credential, findings.failed("domain", error))
-        return Verdict(path, sha256, findings.label_of(evidence), evidence)
-    found = [findings.credential(path, lookup, limits)]  # 2
-    if not credential_only:
-        found.extend(_examine(probed, lookup, limits))
+        found.append(findings.failed("domain", error))
     return Verdict(path, sha256, findings.label_of(found), tuple(found))
 
 
@@ -62,20 +61,17 @@ def _examine(probed: Media, lookup: Lookup, limits: media.Limits) -> list[Eviden
     }
     extractors = {f"watermark.{n}": m.extractor for n, m in markers.items()}
     extractors |= {f"detector.{n}": d.extractor for n, d in detectors.items()}
-    try:
-        features = media.analyse(  # 3
-            probed.path, extractors | {"fingerprint": FINGERPRINT}, limits=limits
-        )
-        if (key := lookup.watermark_key) is None:
-            found = [findings.no_key(n) for n in markers]
-        else:
-            detections = {n: m.detect(features[f"watermark.{n}"], key) for n, m in markers.items()}
-            algorithms = {n: m.algorithm for n, m in markers.items()}
-            with lookup.registry() as registry:
-                found = findings.recovery(  # 4
-                    detections, algorithms, features["fingerprint"], registry
-                )
-        found.extend(d.judge(features[f"detector.{n}"]) for n, d in detectors.items())  # 5
-    except UnreadableMedia as error:
-        return [findings.failed("domain", error)]
+    features = media.analyse(  # 3
+        probed.path, extractors | {"fingerprint": FINGERPRINT}, limits=limits
+    )
+    if (key := lookup.watermark_key) is None:
+        found = [findings.no_key(n) for n in markers]
+    else:
+        detections = {n: m.detect(features[f"watermark.{n}"], key) for n, m in markers.items()}
+        algorithms = {n: m.algorithm for n, m in markers.items()}
+        with lookup.registry() as registry:
+            found = findings.recovery(  # 4
+                detections, algorithms, features["fingerprint"], registry
+            )
+    found.extend(d.judge(features[f"detector.{n}"]) for n, d in detectors.items())  # 5
     return found
