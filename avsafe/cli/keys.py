@@ -56,7 +56,8 @@ def init(
 def lint(
     certificate: Annotated[Path, typer.Argument(help="PEM: signing certificate, then its chain.")],
     key: Annotated[
-        Path | None, typer.Option("--key", help="Private key (PEM): does it belong to it?")
+        Path | None,
+        typer.Option("--key", help="Its private key (PEM), to check that they belong together."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -123,7 +124,9 @@ def show(as_json: Json = False) -> None:
     out = console()
     out.print(f"folder       {files.folder}")
     if certificate is None:
-        out.print("certificate  none yet: run `avsafe keys init`, or put chain.pem and signer.key")
+        out.print(
+            "certificate  none yet: run `avsafe keys init`, or put chain.pem and signer.key there"
+        )
     else:
         out.print(f"certificate  {_plain(certificate['subject'])} ({certificate['algorithm']})")
         out.print(f"valid until  {certificate['valid_until'][:10]}")
@@ -133,8 +136,8 @@ def show(as_json: Json = False) -> None:
         out.print(f"trusts       {_plain(anchor['subject'])} (until {anchor['valid_until'][:10]})")
     if waiting:
         out.print(
-            f"no stamp     {len(waiting)} files; the first certificate expires on "
-            f"{waiting[0].expires_at:%Y-%m-%d}: run `avsafe keys stamp --tsa URL`"
+            f"waiting      {len(waiting)} files have no time stamp; the first certificate expires "
+            f"on {waiting[0].expires_at:%Y-%m-%d}. Run `avsafe keys stamp --tsa URL`."
         )
 
 

@@ -30,18 +30,25 @@ def check(
     prompts: Annotated[
         Path | None, typer.Option("--prompts", help="A file of prompts, one a line; - is stdin.")
     ] = None,
-    negative_prompt: Annotated[str, typer.Option("--negative-prompt")] = "",
-    purpose: Annotated[str, typer.Option("--purpose", help="As the request says.")] = "general",
+    negative_prompt: Annotated[
+        str, typer.Option("--negative-prompt", help="What to keep out.")
+    ] = "",
+    purpose: Annotated[
+        str, typer.Option("--purpose", help="What it is for; a rule may ask.")
+    ] = "general",
     generator: Annotated[
         str | None,
-        typer.Option("--generator", help="Default: a registered one without limits of its own."),
+        typer.Option(
+            "--generator", help="Its name. Default: a registered one without limits of its own."
+        ),
     ] = None,
     policy: Folder = None,
     json_: Json = False,
 ) -> None:
-    """What the gate would say to a prompt, without making anything.
+    """Ask what the gate would say to a prompt, without making anything.
 
-    With --prompt the exit code is the gate's: 0 allow, 4 deny, 5 review. With --prompts it is 0.
+    With --prompt the exit code is the gate's: 0 allow, 4 deny, 5 review. With
+    --prompts it is 0.
     """
     from avsafe.errors import UsageError
     from avsafe.types import Task
@@ -84,12 +91,21 @@ def check(
 
 @app.command()
 def simulate(
-    before: Annotated[Path, typer.Argument(help="Policy folder as it is; 'default' is ours.")],
+    before: Annotated[
+        Path,
+        typer.Argument(help="Policy folder as it is, or the word default for the packaged one."),
+    ],
     after: Annotated[Path, typer.Argument(help="Policy folder as it may become.")],
-    requests: Annotated[Path, typer.Option("--requests", help="One JSON request a line.")],
+    requests: Annotated[
+        Path,
+        typer.Option(
+            "--requests",
+            help='One JSON request a line, e.g. {"task": "text-to-video", "prompt": "a ball"}.',
+        ),
+    ],
     json_: Json = False,
 ) -> None:
-    """Compare two policy folders over a file of requests."""
+    """Compare two policy folders: which requests of a file would they decide otherwise?"""
     from avsafe.policy.simulate import read_cases
     from avsafe.policy.simulate import simulate as run
 
@@ -120,7 +136,9 @@ def simulate(
 
 @app.command()
 def validate(
-    folder: Annotated[Path | None, typer.Argument(help="Default: this installation's.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Policy folder; default: the one of this installation.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Check that a policy folder loads, and list its rules."""
@@ -253,13 +271,15 @@ def _show(answers: list[tuple[str, Decision]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("effect", "prompt", "why", "highest risk")
+    table = Table("effect", "prompt", "why")
+    table.columns[2].min_width = 33  # the longest rule id and its colon
     for text, answer in answers:
         scores = sorted(answer.risk.items(), key=lambda item: -item[1])
+        risks = ", ".join(f"{name} {score}" for name, score in scores[:3] if score) or "none"
+        why = [f"{a}: {b}" for a, b in zip(answer.rules, answer.reasons, strict=True)]
         table.add_row(
             f"[{_COLOUR[answer.effect.value]}]{answer.effect.value}[/]",
             Text(text if len(text) <= 60 else text[:59] + "…"),
-            Text("\n".join(f"{a}: {b}" for a, b in zip(answer.rules, answer.reasons, strict=True))),
-            Text(", ".join(f"{name} {score}" for name, score in scores[:3] if score)),
+            Text("\n".join([*why, f"risk: {risks}"])),
         )
     console().print(table)

@@ -13,6 +13,7 @@ from avsafe.cli.shell import Json, console, print_json
 
 if TYPE_CHECKING:
     from avsafe.registry import Registry, ReleaseRecord
+    from avsafe.types import Mark
 
 app = typer.Typer(
     help="What was released from this installation: releases, marks, fingerprints.",
@@ -37,12 +38,12 @@ def list_(
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("release", "released (UTC)", "kind", "task", "generator", "marks", "state")
+    table = Table("release", "released (UTC)", "task", "generator", "marks", "state")
+    table.columns[0].no_wrap = table.columns[2].no_wrap = True
     for record in records:
         table.add_row(
-            record.release_id[:12],
+            record.release_id[:8],
             f"{record.created_at:%Y-%m-%d %H:%M}",
-            record.kind,
             record.task,
             escape(record.generator),
             ", ".join(mark.modality for mark in record.marks),
@@ -154,7 +155,7 @@ def _open() -> Iterator[Registry]:
 def _plain(record: ReleaseRecord) -> dict[str, Any]:
     """Without bulk, and without the salt: whoever reads a listing needs neither."""
     fields = {k: v for k, v in vars(record).items() if k not in ("manifest", "fingerprint", "salt")}
-    fields["marks"] = [vars(mark) | {"payload": f"{mark.payload:x}"} for mark in record.marks]
+    fields["marks"] = [vars(mark) | {"payload": _number(mark)} for mark in record.marks]
     fields["manifest_bytes"] = len(record.manifest)
     fingerprint = record.fingerprint
     fields["fingerprint"] = fingerprint and {
@@ -166,15 +167,36 @@ def _plain(record: ReleaseRecord) -> dict[str, Any]:
     return fields
 
 
+def _number(mark: Mark) -> str:
+    return f"{mark.payload:0{mark.payload_bits // 4}x}"
+
+
+def _words(record: ReleaseRecord) -> dict[str, Any]:
+    """The fields for a person: those that hold several values in a few words each."""
+    fields = _plain(record)
+    fields["created_at"] = f"{record.created_at:%Y-%m-%d %H:%M:%S} UTC"
+    if record.forgotten_at:
+        fields["forgotten_at"] = f"{record.forgotten_at:%Y-%m-%d %H:%M:%S} UTC"
+    decision = record.decision
+    fields["decision"] = f"{decision.get('effect')} ({', '.join(decision.get('rules', ()))})"
+    scores = sorted(decision.get("risk", {}).items(), key=lambda item: -item[1])
+    fields["highest risks"] = ", ".join(f"{name} {score}" for name, score in scores[:3] if score)
+    fields["cost"] = ", ".join(f"{name} {value}" for name, value in record.cost.items())
+    if print_ := record.fingerprint:
+        fields["fingerprint"] = (
+            f"{print_.n_frames} pictures, {print_.n_sound} items of sound, "
+            f"{print_.duration_s:.1f} s"
+        ) + (f" ({print_.sound_missing})" if print_.sound_missing else "")
+    return fields
+
+
 def _print(record: ReleaseRecord) -> None:
     out = console()
-    for name, value in _plain(record).items():
+    for name, value in _words(record).items():
         if name == "marks":
             for mark in record.marks:
                 quality = mark.psnr_db if mark.psnr_db is not None else mark.snr_db
                 decibels = f", {quality:.1f} dB" if quality is not None else ""
-                out.print(
-                    f"{'mark':>22}  {mark.algorithm} {mark.payload:x}{decibels}", markup=False
-                )
+                out.print(f"{'mark':>22}  {mark.algorithm} {_number(mark)}{decibels}", markup=False)
         elif value not in (None, "", {}):
-            out.print(f"{name:>22}  {value}", markup=False)
+            out.print(f"{name.replace('_', ' '):>22}  {value}", markup=False)

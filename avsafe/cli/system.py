@@ -20,9 +20,11 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where the demo leaves its files.")] = Path("demo"),
     as_json: Json = False,
 ) -> None:
-    """The whole way on one command: generate, verify, strip, recover, tamper, deny.
+    """The whole way in one command: generate, verify, strip, recover, tamper, deny.
 
-    Uses its own state folder inside --out; yours is not touched.
+    Uses a state folder of its own inside --out; yours is not touched.
+
+    Exit code 0 when every step ended as the demo promises.
     """
     from avsafe.cli.demo import run
 
@@ -35,7 +37,7 @@ def demo(
 def doctor(as_json: Json = False) -> None:
     """Check this installation: libraries, sandbox, keys, registry, ledger, plugins.
 
-    Exit code 0 when nothing is broken; a missing option is advice, not an error.
+    Exit code 0 when nothing is broken, else 1; what is merely missing is advice, not an error.
     """
     from avsafe.cli.doctor import examine
 
