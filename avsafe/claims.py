@@ -67,7 +67,9 @@ def manifest(
 
     continued = request.task is Task.RELEASE and has_credential(request.inputs[0].media.path)
     edited = request.task in EDITS or continued
-    source_type = info.digital_source_type if info else IPTC + "trainedAlgorithmicMedia"
+    source_type = IPTC + "trainedAlgorithmicMedia"
+    if info and request.task is not Task.RELEASE:  # of a file made elsewhere nobody vouches for it
+        source_type = info.digital_source_type
     if request.task in EDITS:
         source_type = IPTC + "compositeWithTrainedAlgorithmicMedia"
     keep_inputs = request.task is not Task.RELEASE or continued

@@ -76,7 +76,7 @@ def generate(
         refuse_unless_allowed(decision)
         with meter.step("generate"):  # 3
             made = make()
-        raw, label = pipeline.labelled(pipeline.checked(made, info), decision)  # 4
+        raw, label = pipeline.labelled(pipeline.checked(made, info, final), decision)  # 4
         with meter.step("encode_and_mark"):  # 5
             marked = pipeline.encode_marked(
                 raw,
@@ -101,8 +101,7 @@ def generate(
         )
         outbox.remember(home.keys, final, signed, workspace.signer)
         ledger.outcome(release_id, "released", claims.outcome(released))  # 9
-        stage.publish(released)  # 10
-    return released
+        return stage.publish(released)  # 10
 
 
 def _source(

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from avsafe import media, plugins
-from avsafe.errors import CannotMark, GeneratorFailed, MarkNotReadable
+from avsafe.errors import CannotMark, GeneratorFailed, MarkNotReadable, UsageError
 from avsafe.media.replay import Replay
 from avsafe.types import (
     Cancelled,
@@ -47,6 +47,12 @@ MARKS_OF_KIND: dict[Kind, tuple[str, ...]] = {
     Kind.AUDIO: ("audio",),
 }
 
+_SUFFIX_FOR = {
+    Kind.VIDEO: "name it .mp4, .mov, .mkv or .webm",
+    Kind.IMAGE: "name it .png, .jpg or .webp",
+    Kind.AUDIO: "name it .wav, .flac, .m4a or .mp4",
+}
+
 
 def forward_only(progress: Progress) -> Progress:
     """A Progress that never steps back: generator and encoder both report, a second pass again."""
@@ -63,15 +69,25 @@ def forward_only(progress: Progress) -> Progress:
 # ---------------------------------------------------------------- output checks
 
 
-def checked(raw: RawMedia, info: GeneratorInfo | None) -> RawMedia:
+def checked(raw: RawMedia, info: GeneratorInfo | None, final: Path) -> RawMedia:
     """The same media, refusing on the way whatever breaks the contract of RawMedia or the limits
-    that the generator declared. Raises GeneratorFailed when iterated (or at once where possible).
+    that the generator declared. Raises GeneratorFailed when iterated (or at once where possible),
+    UsageError when a file of that name would hold only a part of the media.
     """
     name = info.name if info else "the file"
     if raw.frames is None and raw.samples is None:
         raise GeneratorFailed(f"{name} returned neither frames nor samples.")
+    # The kind decides which marks there must be: it may not hide what the media carries.
+    if (raw.frames is None) != (raw.kind is Kind.AUDIO):
+        there = "no frames" if raw.frames is None else "frames"
+        raise GeneratorFailed(f"{name} returned media of the kind {raw.kind} with {there}.")
+    if raw.samples is not None and raw.kind is Kind.IMAGE:
+        raise GeneratorFailed(f"{name} returned a picture with sound.")
+    holds = media.MIME_BY_SUFFIX[final.suffix.lower()].partition("/")[0]
+    if raw.kind != holds and (raw.kind, holds) != (Kind.AUDIO, "video"):
+        raise UsageError(f"{final.name} cannot hold this {raw.kind}: {_SUFFIX_FOR[raw.kind]}.")
     longest_s = info.max_duration_s if info else math.inf
-    if raw.frames is not None and raw.kind is not Kind.AUDIO:
+    if raw.frames is not None:
         if info and raw.width * raw.height > info.max_pixels:
             raise GeneratorFailed(
                 f"{name} returned {raw.width} x {raw.height} pixels, more than the "

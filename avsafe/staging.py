@@ -5,6 +5,9 @@ and a ``journal.json`` that names every file it will touch *before* it touches i
 
     lock, journal -> ledger intent -> work -> registry row -> ledger outcome "released" -> rename
 
+Stages appear, vanish and are recovered under one short lock (``staging.lock`` in the state folder),
+so that recovery never meets a stage that is half made.
+
 A job that died before its outcome is undone; one that died after it is carried through. So a file
 under its final name always has an outcome and a registry row, and is always whole.
 """
@@ -16,27 +19,31 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avsafe.errors import UsageError
-from avsafe.home import Home, write_private
+from avsafe.home import Home, locked, write_private
 
 if TYPE_CHECKING:
     from avsafe.ledger import Ledger
     from avsafe.registry import Registry
     from avsafe.types import Release
 
+LONGEST_NAME = 255 - len(".c2pa")  # bytes; a sidecar's name must fit as well
+
 
 @dataclass(frozen=True)
 class Stage:
-    """The files of one job. ``signed`` lies beside ``final`` so that the rename is atomic."""
+    """The files of one job. ``signed`` lies beside ``final`` so that the rename is atomic; its name
+    is short whatever the final one is."""
 
     release_id: str
     folder: Path
     final: Path
+    found: str = ""  # what stood under the final name when the job began; "" for nothing
 
     @property
     def encoded(self) -> Path:
@@ -44,26 +51,44 @@ class Stage:
 
     @property
     def signed(self) -> Path:
-        return self.final.with_name(f".{self.final.stem}.{self.release_id}{self.final.suffix}")
+        return self.final.with_name(f".avsafe-{self.release_id}{self.final.suffix}")
 
     def sidecar_of(self, path: Path) -> Path:
         return path.with_name(path.name + ".c2pa")
 
-    def publish(self, released: Release) -> None:
-        """Give a release its name. Takes a Release: only the gate makes one, signed and logged."""
+    def publish(self, released: Release) -> Release:
+        """Give a release its name. Takes a Release: only the gate makes one, signed and logged.
+
+        Returns it as it stands: another file that took the name meanwhile is not replaced.
+        """
         if released.release_id != self.release_id:
             raise UsageError(f"{released.release_id} is not the release of this stage.")
-        self.complete()
+        path = self.complete()
+        if path == self.final:
+            return released
+        return replace(
+            released,
+            path=path,
+            sidecar=released.sidecar and self.sidecar_of(path),
+            warnings=(
+                *released.warnings,
+                f"Another file took the name {self.final.name} meanwhile: released as {path.name}.",
+            ),
+        )
 
-    def complete(self) -> None:
+    def complete(self) -> Path:
         """Rename what was staged; the sidecar first, so that media never lacks it."""
-        for staged, final in (
-            (self.sidecar_of(self.signed), self.sidecar_of(self.final)),
-            (self.signed, self.final),
+        final = self.final
+        if self.signed.exists() and _identity(final) not in ("", self.found):
+            final = final.with_name(f"{final.stem[:40]}.{self.release_id[:8]}{final.suffix}")
+        for staged, name in (
+            (self.sidecar_of(self.signed), self.sidecar_of(final)),
+            (self.signed, final),
         ):
             if staged.exists():
-                os.replace(staged, final)
-        _sync_folder(self.final.parent)
+                os.replace(staged, name)
+        _sync_folder(final.parent)
+        return final
 
     def discard(self) -> None:
         for leftover in self.final.parent.glob(f".*{self.release_id}*"):
@@ -74,21 +99,29 @@ class Stage:
 
 
 def final_path(destination: Path) -> Path:
-    """Where the release will stand: absolute, with a format that can be written and signed.
+    """Where the release will stand: absolute, writable, in a format that can be written and signed.
+
+    Asked before any work is done: after the ledger's outcome nothing may stand in the way.
 
     >>> final_path(Path("clip.doc"))
     Traceback (most recent call last):
     ...
     avsafe.errors.UsageError: Cannot write '.doc'...
     """
-    from avsafe.media import MIME_BY_SUFFIX
+    from avsafe.media.writing import WRITABLE
 
-    if destination.suffix.lower() not in MIME_BY_SUFFIX:
-        known = " ".join(sorted(MIME_BY_SUFFIX))
+    if destination.suffix.lower() not in WRITABLE:
+        known = " ".join(sorted(WRITABLE))
         raise UsageError(f"Cannot write {destination.suffix!r}; choose one of: {known}.")
     final = destination.absolute()
     if not final.parent.is_dir():
         raise UsageError(f"The folder {final.parent} does not exist. Make it first.")
+    if not os.access(final.parent, os.W_OK | os.X_OK):
+        raise UsageError(f"The folder {final.parent} is closed to you. Choose another one.")
+    if len(os.fsencode(final.name)) > LONGEST_NAME:
+        raise UsageError(f"The name {final.name[:40]}... is longer than {LONGEST_NAME} bytes.")
+    if final.is_symlink() or (final.exists() and not final.is_file()):
+        raise UsageError(f"{final} is a folder, a link or a device. Name a plain file.")
     return final
 
 
@@ -99,19 +132,23 @@ def open_stage(home: Home, ledger: Ledger, release_id: str, final: Path) -> Iter
     What the ledger calls released is never taken back: when its rename failed, the stage stays, and
     the next start tries again.
     """
-    stage = Stage(release_id, home.staging / release_id, final)
-    stage.folder.mkdir(parents=True, mode=0o700)
-    with (stage.folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        journal = {"release_id": release_id, "final": str(final)}
-        write_private(stage.folder / "journal.json", json.dumps(journal).encode())
+    stage = Stage(release_id, home.staging / release_id, final, _identity(final))
+    with ExitStack() as held:
+        with _settling(home):
+            stage.folder.mkdir(parents=True, mode=0o700)
+            lock = held.enter_context((stage.folder / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            journal = {"release_id": release_id, "final": str(final), "found": stage.found}
+            write_private(stage.folder / "journal.json", json.dumps(journal).encode())
         try:
             yield stage
         finally:
-            if ledger.status(release_id) != "released":
-                stage.discard()
-            if not stage.signed.exists():
-                stage.close()
+            with suppress(OSError):  # the folder is gone or closed: the next start tries again
+                if ledger.status(release_id) != "released":
+                    stage.discard()
+                if not stage.signed.exists():
+                    with _settling(home):
+                        stage.close()
 
 
 def recover(home: Home, registry: Registry, ledger: Ledger) -> list[str]:
@@ -121,45 +158,65 @@ def recover(home: Home, registry: Registry, ledger: Ledger) -> list[str]:
     """
     done: list[str] = []
     live: set[str] = set()
-    for folder in sorted(home.staging.iterdir()) if home.staging.is_dir() else ():
-        if not folder.is_dir():
-            continue
-        with (folder / "lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                live.add(folder.name)
+    with _settling(home):
+        orphans = ledger.orphans()  # before the stages: a job has its stage before its intent
+        for folder in sorted(home.staging.iterdir()) if home.staging.is_dir() else ():
+            if not folder.is_dir():
                 continue
-            done.extend(_settle(folder, registry, ledger))
-    for release_id in ledger.orphans():
-        if release_id not in live:
-            _abort(release_id, registry, ledger)
-            done.append(f"{release_id}: aborted (its process died)")
+            with (folder / "lock").open("a") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    live.add(folder.name)
+                    continue
+                done.extend(_settle(folder, registry, ledger))
+        for release_id in orphans:
+            if release_id not in live and _abort(release_id, registry, ledger):
+                done.append(f"{release_id}: aborted (its process died)")
     return done
 
 
 def _settle(folder: Path, registry: Registry, ledger: Ledger) -> Iterator[str]:
     journal = folder / "journal.json"
     if journal.exists():  # without one nothing was begun
-        stage = Stage(folder.name, folder, Path(json.loads(journal.read_bytes())["final"]))
-        if ledger.status(stage.release_id) == "released":
-            try:
-                stage.complete()
-            except OSError as error:  # the folder is gone or closed to us: keep it for later
-                yield f"{stage.release_id}: release waits for its name ({error.strerror})"
-                return
-            yield f"{stage.release_id}: release completed"
-        else:
-            stage.discard()
-            _abort(stage.release_id, registry, ledger)
+        noted = json.loads(journal.read_bytes())
+        stage = Stage(folder.name, folder, Path(noted["final"]), noted.get("found", ""))
+        released = ledger.status(stage.release_id) == "released"
+        if not released and _abort(stage.release_id, registry, ledger):
             yield f"{stage.release_id}: aborted (its process died)"
+        try:
+            if released:
+                yield f"{stage.release_id}: release completed as {stage.complete().name}"
+            else:
+                stage.discard()
+        except OSError as error:  # the folder is gone or closed to us: keep the stage for later
+            what = "release waits for its name" if released else "leftovers wait for removal"
+            yield f"{stage.release_id}: {what} ({error.strerror})"
+            return
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _abort(release_id: str, registry: Registry, ledger: Ledger) -> None:
-    registry.remove_release(release_id)
-    if ledger.status(release_id) == "intent":
+def _abort(release_id: str, registry: Registry, ledger: Ledger) -> bool:
+    """Undo a job that died before its outcome; False when it has one, or never had an intent."""
+    status = ledger.status(release_id)
+    if status != "released":
+        registry.remove_release(release_id)
+    if status == "intent":
         ledger.outcome(release_id, "aborted", {"reason": "the process died before its outcome"})
+    return status == "intent"
+
+
+def _settling(home: Home) -> AbstractContextManager[None]:
+    return locked(home.staging.with_name("staging.lock"))
+
+
+def _identity(path: Path) -> str:
+    """Which file stands under a name, and in which state; "" when none does."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return ""
+    return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -42,6 +42,7 @@ _MUXERS: dict[str, tuple[str, str | None, str | None]] = {
     ".opus": ("opus", None, "opus"),
 }
 _PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+WRITABLE = frozenset([*_MUXERS, *_PICTURES])  # the suffixes that ``encode`` knows
 _VIDEO_ENCODERS = {"h264": "libx264", "vp9": "libvpx-vp9"}
 _AUDIO_ENCODERS = {
     "aac": ("aac", "fltp"),

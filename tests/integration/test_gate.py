@@ -117,10 +117,20 @@ def test_release_of_a_file_made_elsewhere(workspace: Workspace, tmp_path: Path) 
     out = tmp_path / "released.mp4"
     result = gate.generate(release_request(source), out, workspace)
     assert result.manifest.generator_version == "unregistered"
+    assert result.manifest.digital_source_type.endswith("/trainedAlgorithmicMedia")
     lookup = Lookup(workspace.home)
     assert verify(out, lookup).label is Label.SYNTHETIC_DECLARED
     verdict = verify(source, lookup)  # the unmarked original of a registered release
     assert verdict.label is Label.INCONCLUSIVE
+
+
+def test_a_file_made_elsewhere_borrows_no_source_type(workspace: Workspace, tmp_path: Path) -> None:
+    """``world`` trained nothing and says so; a file that is ascribed to it may be anything."""
+    source = tmp_path / "made.mp4"
+    media.encode(testing.textured_clip(1.0, 256, 192), source)
+    request = release_request(source, generator="world")
+    result = gate.generate(request, tmp_path / "released.mp4", workspace)
+    assert result.manifest.digital_source_type.endswith("/trainedAlgorithmicMedia")
 
 
 @pytest.mark.parametrize(
@@ -276,6 +286,120 @@ def test_a_release_that_cannot_get_its_name_gets_it_later(
     assert verify(out, Lookup(workspace.home)).label is Label.SYNTHETIC_DECLARED
 
 
+def test_a_name_that_was_taken_meanwhile_is_not_replaced(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Two jobs with one destination, or a user who saves a file there while the job runs."""
+    out = tmp_path / "clip.webm"
+
+    def report(fraction: float, stage: str) -> None:
+        out.write_bytes(b"precious")
+
+    result = gate.generate(replace(REQUEST, duration_s=1.0), out, workspace, progress=report)
+    assert out.read_bytes() == b"precious"
+    assert result.path.name == f"clip.{result.release_id[:8]}.webm"
+    assert result.sidecar == result.path.with_name(result.path.name + ".c2pa")
+    assert any("took the name" in warning for warning in result.warnings)
+    assert len(written(tmp_path)) == 3
+    assert verify(result.path, Lookup(workspace.home)).label is Label.SYNTHETIC_DECLARED
+
+
+def test_a_file_that_was_there_before_is_replaced(workspace: Workspace, tmp_path: Path) -> None:
+    out = tmp_path / "clip.mp4"
+    out.write_bytes(b"old")
+    gate.generate(replace(REQUEST, duration_s=1.0), out, workspace)
+    assert written(tmp_path) == ["clip.mp4"]
+    assert verify(out, Lookup(workspace.home)).label is Label.SYNTHETIC_DECLARED
+
+
+def test_destinations_that_cannot_be_are_refused_before_any_work(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "elsewhere.mp4")
+    before = written(tmp_path)
+    for name in ("folder.mp4", "link.mp4", "n" * 250 + ".mp4", "no/such.mp4", "clip.avi", "clip"):
+        with pytest.raises(UsageError):
+            gate.generate(REQUEST, tmp_path / name, workspace)
+    assert list(workspace.ledger.entries()) == []
+    assert list(workspace.home.staging.iterdir()) == []
+    assert written(tmp_path) == before
+
+
+@pytest.mark.parametrize("stem", ["n" * 246, "\u3042" * 80, "-x", "a \n[b] \N{CLAPPER BOARD}"])
+def test_odd_names(stem: str, workspace: Workspace, tmp_path: Path) -> None:
+    out = tmp_path / f"{stem}.mp4"
+    gate.generate(replace(REQUEST, duration_s=0.5), out, workspace)
+    assert written(tmp_path) == [out.name]
+    assert list(workspace.home.staging.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".png", ".wav"])
+def test_a_clip_is_not_cut_down_to_fit_a_name(
+    suffix: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="cannot hold this video"):
+        gate.generate(REQUEST, tmp_path / f"x{suffix}", workspace)
+    check_nothing_left(workspace, tmp_path, "failed")
+
+
+def test_leftovers_in_a_folder_that_is_closed_do_not_stop_the_next_start(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from avsafe.staging import Stage, recover
+
+    dead = workspace.home.staging / ("ab" * 16)
+    dead.mkdir()
+    (dead / "journal.json").write_text(json.dumps({"final": str(tmp_path / "x.mp4")}))
+    left = tmp_path / f".avsafe-{dead.name}.mp4"
+    left.write_bytes(b"half")
+    workspace.ledger.intent(dead.name, {})
+    with monkeypatch.context() as closed:
+
+        def refuse(stage: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        closed.setattr(Stage, "discard", refuse)
+        told = recover(workspace.home, workspace.registry, workspace.ledger)
+    assert len(told) == 2
+    assert workspace.ledger.status(dead.name) == "aborted"
+    assert left.exists()
+    assert recover(workspace.home, workspace.registry, workspace.ledger) == []
+    assert written(tmp_path) == []
+    assert not dead.exists()
+
+
+def test_recovery_leaves_a_living_job_alone(workspace: Workspace, tmp_path: Path) -> None:
+    """Other processes start while this one works, at every step of the encoder's progress."""
+    started = 0
+
+    def report(fraction: float, stage: str) -> None:
+        nonlocal started
+        if started < 5:
+            started += 1
+            with open_workspace(workspace.home):
+                pass
+
+    result = gate.generate(
+        replace(REQUEST, duration_s=1.0), tmp_path / "x.mp4", workspace, progress=report
+    )
+    assert started == 5
+    assert workspace.ledger.status(result.release_id) == "released"
+    assert workspace.registry.get(result.release_id) is not None
+
+
+def test_a_job_that_ends_during_recovery_keeps_its_row(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recovery saw its intent; by the time it gets there, the job is done."""
+    from avsafe.staging import recover
+
+    result = gate.generate(replace(REQUEST, duration_s=0.5), tmp_path / "x.mp4", workspace)
+    monkeypatch.setattr(workspace.ledger, "orphans", lambda: [result.release_id])
+    assert recover(workspace.home, workspace.registry, workspace.ledger) == []
+    assert workspace.registry.get(result.release_id) is not None
+
+
 def test_cancel_in_the_middle(workspace: Workspace, tmp_path: Path) -> None:
     calls = iter(range(1_000_000))
     with pytest.raises(Cancelled):
@@ -331,12 +455,16 @@ class Rogue:
 
         if self.way == "nothing":
             return RawMedia(Kind.VIDEO)
+        if self.way == "hidden":  # pictures that the kind denies would get no mark
+            return replace(good, kind=Kind.AUDIO)
         if self.way == "empty":
             return good.with_frames([])
         return good.with_frames(Replay(frames)).with_samples(testing.Replay(samples))
 
 
-@pytest.mark.parametrize("way", ["shape", "float", "endless", "nan", "nothing", "empty", "crash"])
+@pytest.mark.parametrize(
+    "way", ["shape", "float", "endless", "nan", "nothing", "hidden", "empty", "crash"]
+)
 def test_rogue_generators_release_nothing(
     way: str, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
