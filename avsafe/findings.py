@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsafe.errors import AvsafeError
+from avsafe.errors import AvsafeError, SandboxFailure
 from avsafe.media import Limits
 from avsafe.types import Detection, Evidence, EvidenceStatus, Features, Label
 from avsafe.workspace import Lookup
@@ -23,6 +23,8 @@ from avsafe.workspace import Lookup
 if TYPE_CHECKING:
     from avsafe.registry import Registry
 
+# What reading the answer of a process that a hostile file took over may raise.
+MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
 VALID = {"trusted", "intact-unknown-signer"}  # C2PA's "Trusted" and "Valid"
 
 
@@ -34,6 +36,8 @@ def credential(path: Path, lookup: Lookup, limits: Limits) -> Evidence:
         return read.read_sandboxed(path, anchors=lookup.anchors, limits=limits).evidence()
     except AvsafeError as error:
         return failed("credential", error)
+    except MALFORMED:
+        return failed("credential", SandboxFailure("The limited process sent no usable report."))
 
 
 def failed(source: str, error: AvsafeError) -> Evidence:
@@ -57,16 +61,33 @@ def recovery(
     fingerprint: Features,
     registry: Registry | None,
 ) -> list[Evidence]:
-    """One evidence per mark, and one for the fingerprint on its own."""
-    from avsafe.registry import fingerprint as fingerprints
+    """One evidence per mark, and one for the fingerprint on its own.
 
-    query = fingerprints.from_features(fingerprint)
+    Raises SandboxFailure when the features are no fingerprint.
+    """
+    query = _query(fingerprint)
     found = [
         _mark(name, detection, algorithms[name], query, registry)
         for name, detection in detections.items()
     ]
     recovered = any(item.details.get("recovered") for item in found)
     return [*found, _resemblance(query, registry, recovered=recovered)]
+
+
+def _query(features: Features) -> Any:
+    """The fingerprint in hand; its parts come from a process that read a hostile file."""
+    from avsafe.registry import fingerprint as fingerprints
+
+    try:
+        query = fingerprints.from_features(features)
+        frames = {len(query.times_ms), len(query.hashes), len(query.middles), len(query.quality)}
+        side = (fingerprints.THUMB_SIDE, fingerprints.THUMB_SIDE)
+        fits = query.thumbs.shape == (len(query.thumb_times_ms), *side)
+        if len(frames) == 1 and fits and query.times_ms.ndim == query.sound.ndim == 1:
+            return query
+    except MALFORMED:
+        pass
+    raise SandboxFailure("The limited process sent no usable fingerprint.")
 
 
 def _mark(
@@ -101,6 +122,15 @@ def _mark(
         "recovered": agreement.agrees,
         "fingerprint_similarity": agreement.similarity,
     }
+    if not agreement.agrees and not agreement.n_compared:
+        return Evidence(
+            source,
+            EvidenceStatus.PRESENT,
+            f"The {name} mark of release {record.release_id[:8]} was found, but the media could "
+            f"not be compared with that release ({agreement.reason}), so the mark counts for "
+            "nothing.",
+            details=details,
+        )
     if not agreement.agrees:
         return Evidence(
             source,
@@ -119,12 +149,23 @@ def _mark(
 
 
 def _resemblance(query: Any, registry: Registry | None, *, recovered: bool) -> Evidence:
-    match = registry.by_fingerprint(query) if registry else None
+    reason = ""
+    if registry is None:
+        reason = "no release is registered on this machine"
+    elif not query.n_sound and not len(query.sample(1)):
+        reason = query.sound_missing or "the media holds too little to tell it from others"
+    if registry is None or reason:
+        return Evidence(
+            "fingerprint", EvidenceStatus.ABSTAINED, f"It was compared with nothing: {reason}."
+        )
+    match = registry.by_fingerprint(query)
     if match is None:
         return Evidence(
             "fingerprint",
             EvidenceStatus.ABSENT,
-            "It looks and sounds like nothing that we released.",
+            "The search by looks and sound alone, without the mark, finds no release."
+            if recovered
+            else "It looks and sounds like nothing that we released.",
         )
     return Evidence(
         "fingerprint",

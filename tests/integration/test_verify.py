@@ -93,6 +93,63 @@ def test_a_copied_mark_borrows_no_manifest(workspace: Workspace, tmp_path: Path)
     assert verdict.label is Label.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda f: {},
+        lambda f: f | {"times_ms": f["times_ms"][:1]},
+        lambda f: f | {"hashes": np.zeros(7, np.uint8)},
+        lambda f: f | {"thumbs": np.zeros((3, 2), np.uint8)},
+        lambda f: f | {"duration_s": np.zeros(3)},
+    ],
+)
+def test_features_that_lie_raise_nothing(
+    spoil, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come from a process that a hostile file may have taken over."""
+    clip = tmp_path / "clip.mp4"
+    media.encode(testing.textured_clip(1.0, 160, 120), clip)
+    analyse = media.analyse
+
+    def spoiled(*args, **kwargs):
+        found = analyse(*args, **kwargs)
+        return found | {"fingerprint": spoil(dict(found["fingerprint"]))}
+
+    monkeypatch.setattr(media, "analyse", spoiled)
+    verdict = verify(clip, Lookup(workspace.home))
+    assert verdict.label is Label.UNREADABLE
+    assert "fingerprint" in verdict.evidence[-1].summary
+
+
+def test_a_report_that_lies_raises_nothing(
+    tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from avsafe.provenance.report import CredentialReport
+
+    clip = tmp_path / "clip.mp4"
+    media.encode(testing.textured_clip(1.0, 160, 120), clip)
+    from_json = CredentialReport.from_json
+    monkeypatch.setattr(
+        CredentialReport, "from_json", classmethod(lambda cls, _: from_json({"status": "fine"}))
+    )
+    verdict = verify(clip, Lookup(home), credential_only=True)
+    assert verdict.evidence[0].status is EvidenceStatus.FAILED
+
+
+def test_what_was_not_compared_is_not_called_different(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    flat = media_file(tmp_path / "flat.png", np.full((160, 160, 3), 90, np.uint8))
+    found = verify(flat, Lookup(workspace.home)).evidence[-1]
+    assert (found.source, found.status) == ("fingerprint", EvidenceStatus.ABSTAINED)
+    assert "compared with nothing" in found.summary
+
+
+def media_file(path: Path, frame: np.ndarray) -> Path:
+    media.encode(testing.still(160, 160).with_frames([frame]), path)
+    return path
+
+
 def test_real_clips_are_never_recovered(
     workspace: Workspace, shared_media: Path, tmp_path: Path
 ) -> None:
