@@ -10,7 +10,7 @@ help:
 	@echo "make demo    generate, gate, mark, sign, verify, strip, recover, tamper: files in demo/"
 	@echo "make test    the whole test suite"
 	@echo "make lint    ruff, mypy --strict, import contracts"
-	@echo "make bench   the end-to-end benchmark on a folder of clips (MEDIA=folder)"
+	@echo "make bench   the end-to-end benchmark on a folder of clips (MEDIA=folder); report in build/bench/"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -35,9 +35,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-MEDIA ?= ../shared/media
+OUT ?= build/bench
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/vertical.py --media $(MEDIA) --out reports/vertical
+	@test -d "$(MEDIA)" || { echo "Name a folder of clips: make bench MEDIA=folder"; exit 2; }
+	$(BIN)/python benchmarks/vertical.py --media $(MEDIA) --out $(OUT)
 
 clean:
 	rm -rf $(VENV) demo build dist

@@ -7,7 +7,9 @@ For every clip: release it (task "release"), then verify
     flipped     one bit of one byte in the middle of mdat           -> altered
     original    the clip as it was before, with its twin registered -> inconclusive
 
-    python benchmarks/vertical.py --media DIR --out reports/vertical [--folders real_general ...]
+    python benchmarks/vertical.py --media DIR --out OUT
+
+The published report: --folders real_general synthetic_lumiere --out reports/vertical.
 
 Writes scores.jsonl (one row a clip and state; an interrupted run goes on where it stopped),
 aggregates.json and report.md. Shares are exact counts with Wilson 95 % intervals. Only numbers and
@@ -200,7 +202,7 @@ def main() -> None:
     )
     parser.add_argument("--media", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--folders", nargs="+", default=["real_general", "synthetic_lumiere"])
+    parser.add_argument("--folders", nargs="+", default=["."], help="folders inside --media")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--every", type=int, default=1, help="take every Nth clip")
     options = parser.parse_args()
@@ -211,8 +213,8 @@ def main() -> None:
     clips = [
         clip
         for folder in options.folders
-        for clip in sorted((options.media / folder).iterdir())[:: options.every]
-        if f"{folder}/{clip.name}" not in done
+        for clip in sorted((options.media / folder).resolve().iterdir())[:: options.every]
+        if clip.is_file() and f"{clip.parent.name}/{clip.name}" not in done
     ]
     with (
         tempfile.TemporaryDirectory() as home,
