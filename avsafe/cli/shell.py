@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from unicodedata import category
 
 import typer
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     from avsafe.errors import AvsafeError
     from avsafe.types import Progress
+
+# Control and format characters, surrogates, unassigned; separators of lines and paragraphs.
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
@@ -37,14 +42,22 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON knows no such number
     if hasattr(value, "item") and not isinstance(value, str):  # a numpy scalar
-        return value.item()
+        return plain(value.item())
     return value
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    """One JSON document on stdout; escaped where the terminal, or a file name, is not UTF-8."""
+    value = plain(value)
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value, indent=2)
+    sys.stdout.write(text + "\n")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -54,20 +67,29 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=not stderr)
 
 
-def report_error(error: AvsafeError, *, as_json: bool) -> int:
+def shown(text: str) -> str:
+    """Text of unknown origin for a terminal: no markup, no control characters, no half letters.
+
+    >>> shown("clip" + chr(10) + "x.mp4: synthetic [b]")
+    'clip\\\\nx.mp4: synthetic \\\\[b]'
+    """
+    from rich.markup import escape
+
+    return escape(
+        "".join(
+            c.encode("unicode_escape").decode() if category(c) in _UNPRINTABLE else c for c in text
+        )
+    )
+
+
+def report_error(error: AvsafeError | OSError, *, as_json: bool) -> int:
     """Show an error; returns the exit code."""
     decision = getattr(error, "decision", None)
     if as_json:
         body: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
         print_json({"error": body} | ({"decision": decision} if decision else {}))
-    console(stderr=True).print(f"[bold red]error:[/] {_escape(str(error))}")
-    return error.exit_code
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    console(stderr=True).print(f"[bold red]error:[/] {shown(str(error))}")
+    return getattr(error, "exit_code", 1)
 
 
 @contextmanager

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from avsafe import media, testing
+from avsafe.cli.shell import print_json
 
 AVSAFE = [sys.executable, "-c", "from avsafe.cli import main; main()"]
 
@@ -72,6 +74,9 @@ def test_denial_is_structured(tmp_path: Path) -> None:
         (("generate", "talking-head", "--prompt", "hi"), 2, "--generator"),
         (("generate", "text-to-video", "--prompt", "quarterly turnover"), 2, "turnover"),
         (("generate", "text-to-video", "--prompt", "ball", "--size", "big"), 2, "WIDTHxHEIGHT"),
+        (("generate", "text-to-video", "--prompt", "ball", "--size", "0x0"), 2, "WIDTHxHEIGHT"),
+        (("generate", "text-to-video", "--prompt", "ball", "--duration", "nan"), 2, "--duration"),
+        (("generate", "text-to-video", "--prompt", "ball", "-o", "no/x.mp4"), 2, "folder"),
         (("verify", "no-such-file.mp4"), 2, "no-such-file"),
         (("release", "no-such-file.mp4", "--generator", "x"), 2, "no-such-file"),
     ],
@@ -92,6 +97,49 @@ def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
     answer = run(*GENERATE, "--prompt", "a ball", "-o", out, expect=2)
     assert "--force" in answer["error"]["message"]
     assert out.read_bytes() == b"precious"
+
+
+def test_system_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("AVSAFE_HOME", str(tmp_path / "file"))
+    answer = run(*GENERATE, "--prompt", "a ball", "-o", tmp_path / "x.mp4", expect=1)
+    assert answer["error"]["type"] == "FileExistsError"
+
+
+def test_odd_file_names_are_shown_and_printed_as_json(tmp_path: Path) -> None:
+    good = tmp_path / "good.mp4"
+    media.encode(testing.textured_clip(1.0, 160, 120), good)
+    for name in (b"a\xff.mp4", b"a\x1b[2J\nx.mp4: synthetic-declared.mp4"):
+        path = tmp_path / os.fsdecode(name)
+        path.write_bytes(good.read_bytes())
+        assert run("verify", "--credential-only", path)[0]["path"] == str(path)
+        told = subprocess.run(
+            [*AVSAFE, "verify", "--credential-only", path], capture_output=True, timeout=60
+        )
+        assert told.returncode == 0, told.stderr
+        assert b"\x1b" not in told.stdout
+        assert b"\nx.mp4: synthetic-declared" not in told.stdout
+
+
+def test_a_prompt_that_is_no_text_is_a_usage_error(tmp_path: Path) -> None:
+    prompt = os.fsdecode(b"a ball \xff")
+    answer = run(*GENERATE, "--prompt", prompt, "-o", tmp_path / "x.mp4", expect=2)
+    assert "UTF-8" in answer["error"]["message"]
+
+
+def test_the_demo_removes_only_what_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    precious = tmp_path / "state" / "precious"
+    precious.write_bytes(b"x")
+    answer = run("demo", "--out", tmp_path, expect=2)
+    assert "--out" in answer["error"]["message"]
+    assert precious.exists()
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), np.float64("-inf")])
+def test_json_holds_no_infinity(value: float, capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"psnr_db": value})
+    assert json.loads(capsys.readouterr().out) == {"psnr_db": None}
 
 
 @pytest.mark.parametrize(
