@@ -41,7 +41,7 @@ def refuse_unless_allowed(decision: Decision) -> None:
         return
     words = " ".join(decision.reasons)
     rules = ", ".join(decision.rules)
-    appeal = f" Appeal: {decision.appeal}." if decision.appeal else ""
+    appeal = f" Appeal: {decision.appeal}" if decision.appeal else ""
     if decision.effect is Effect.REVIEW:
         raise NeedsReview(f"A reviewer must look first: {words} ({rules}){appeal}", decision)
     raise Denied(f"Denied: {words} ({rules}){appeal}", decision)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avsafe.cli.shell import Json, console, print_json, progress_bar, shown
+from avsafe.cli.shell import Json, console, plain, print_json, progress_bar, shown
 
 if TYPE_CHECKING:
     from avsafe.types import GenerationRequest, InputMedia, Release, Verdict
@@ -254,7 +254,10 @@ def release_json(result: Release) -> dict[str, Any]:
         "path": result.path,
         "release_id": result.release_id,
         "decision": result.decision,
-        "marks": result.marks,
+        "marks": [
+            plain(mark) | {"payload": f"{mark.payload:0{mark.payload_bits // 4}x}"}  # as text:
+            for mark in result.marks  # JavaScript rounds integers beyond 2^53
+        ],
         "manifest_id": result.manifest_id,
         "cost": result.cost,
         "sha256": result.sha256,

@@ -81,7 +81,7 @@ def init(folder: Path, *, organization: str = _ORGANIZATION, overwrite: bool = F
     """Make a development authority (10 years) and an ES256 signing certificate (1 year).
 
     All four files appear together. Raises UsageError when there are keys already and
-    ``overwrite`` is not set: files signed with the old ones would no longer be trusted here.
+    ``overwrite`` is not set. The root of replaced keys stays trusted here, and nowhere else.
 
     >>> import tempfile, pathlib
     >>> init(pathlib.Path(tempfile.mkdtemp())).chain.name
@@ -98,8 +98,8 @@ def _init(files: KeyFiles, organization: str, overwrite: bool) -> KeyFiles:
     there = [path.name for path in files.all if path.exists()]
     if there and not overwrite:
         raise UsageError(
-            f"{files.folder} already has keys ({', '.join(there)}). Files signed with them would "
-            "no longer be trusted. Use --overwrite to replace them (the old root moves to trust/)."
+            f"{files.folder} already has keys ({', '.join(there)}). Use --overwrite to replace "
+            "them: the old root moves to trust/, so that what it signed stays trusted here."
         )
     _private_folder(files.trust)
     made = _make(organization)
@@ -153,7 +153,7 @@ def load_signer(folder: Path) -> LocalSigner:
             "Put the matching pair there, or run `avsafe keys init --overwrite`."
         )
     for warning in warnings:
-        _log.warning("%s", warning)
+        _log.info("%s", warning)  # whoever signs shows them: Signed.warnings
     return LocalSigner(files.key, chain_pem, trust_anchors(folder), algorithm, tuple(warnings))
 
 

@@ -121,8 +121,11 @@ def readings(text: str) -> list[Reading]:
         (" ".join(word[::-1] for word in plain.split()), "reversed words"),
         (plain.translate(_UPSIDE_DOWN)[::-1], "upside down"),
     ):
-        if _language(candidate) > max(1, _language(plain)):
-            add(candidate, how, 80)
+        gain = _language(candidate) - _language(plain)
+        if gain > 0 and _language(candidate) > 1:
+            # One word more may be chance ("a red ball" backwards holds "der"): such a reading is
+            # held against the word list, and is no proof that somebody hid something.
+            add(candidate, how, 80 if gain > 1 else 0)
     return found
 
 

@@ -10,11 +10,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avsafe.policy.risk import embedding, lexicon, names, ngrams
@@ -111,14 +113,15 @@ def _score_text(text: str, classifier: Classifier) -> Tally:
     plain = found[0]
     worth = [plain, *(item for item in found[1:] if _worth_classifying(item))]
     scrambled = any(item.hidden >= SCRAMBLED for item in worth[1:])
+    unknown = not _words(plain.text) & _vocabulary()
     classified = _classify(worth[:MAX_CLASSIFIED_READINGS], classifier)
     for reading in found:
         part = Tally()
         words.score(reading.text, reading.how, part)
         names.score(reading.text, reading.how, part)
-        # "r e d  b a l l" is no language to a classifier: what it then says may ask for a review;
-        # a denial must come from the text as it reads.
-        cap = SOFTENED if reading is plain and scrambled else 100
+        # "r e d  b a l l" is no language to a classifier, nor is "xyzzy quux": what it then says
+        # may ask for a review; a denial must come from a text that reads as language.
+        cap = SOFTENED if reading is plain and (scrambled or unknown) else 100
         part.merge(classified.get(reading.text, Tally()), cap)
         if reading.hidden:
             harm = max(score for name, score in part.scores.items() if name != "minor")
@@ -126,6 +129,17 @@ def _score_text(text: str, classifier: Classifier) -> Tally:
             part.add("obfuscated", seen, reading.how)
         tally.merge(part)
     return tally
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[^\W\d_]{3,}", fold(text)))
+
+
+@lru_cache(maxsize=1)
+def _vocabulary() -> frozenset[str]:
+    """Every word of three letters or more that the classifiers were trained on."""
+    lines = (Path(__file__).parent / "prompts.jsonl").read_text(encoding="utf-8").splitlines()
+    return frozenset().union(*(_words(json.loads(line)["text"]) for line in lines))
 
 
 def _score_negative(text: str, classifier: Classifier) -> Tally:

@@ -47,6 +47,7 @@ INFO = GeneratorInfo(
     max_pixels=_MAX_PIXELS,
     # IPTC: "created purely by an algorithm not based on any sampled training data"
     digital_source_type="http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia",
+    controls=("frame_rate",),
     summary="Procedural scenes with sound from a closed vocabulary in five languages; "
     "not photorealistic, no people, no text.",
 )
