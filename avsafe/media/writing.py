@@ -6,6 +6,7 @@ Legend: a frame is ``(h, w, 3)`` uint8 RGB; a block of samples ``(c, n)`` float3
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,14 +143,14 @@ class _Writer:
         self._progress(1.0, "encode")
 
 
-class _Track:
+class _Track(ABC):
     """One stream being written; ``step`` takes one frame or block and says whether it got one."""
 
     time_s: float = 0.0  # how far this stream has been written
     count: int = 0
 
-    def step(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def step(self) -> bool: ...
 
 
 class _VideoTrack(_Track):
