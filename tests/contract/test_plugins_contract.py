@@ -71,3 +71,13 @@ def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(plugins, "catalogue", lambda kind: {"broken": broken})
     with pytest.raises(MissingExtra, match=r"avsafe_not_installed.*avsafe\[bench\]"):
         plugins.load("metrics", "broken")
+
+
+def test_flash_beep_clip_is_offset_as_it_says() -> None:
+    """The yardstick of synchrony: the first loud sample against the first white frame."""
+    clip = testing.flash_beep_clip(offset_ms=120, duration_s=2.0)
+    testing.check_raw_media(clip)
+    flash = next(i for i, frame in enumerate(clip.frames or ()) if frame.mean() > 200)
+    sound = np.concatenate(list(clip.samples or ()), axis=1)[0]
+    beep_s = int(np.argmax(np.abs(sound) > 0.05)) / clip.rate_hz
+    assert (beep_s - flash / float(clip.frame_rate or 1)) * 1000 == pytest.approx(120, abs=1)
