@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from avsafe.cli import keys, ledger, media, policy, registry, system
+from avsafe.cli import bench, keys, ledger, media, policy, registry, system
 from avsafe.cli.shell import report_error
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(registry.app, name="registry")
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

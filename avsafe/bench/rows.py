@@ -1,0 +1,87 @@
+"""What a run found, one JSON object a line: appended at once by every process, never rewritten.
+
+A row says what was measured (``kind``, ``watermarker``, ``clip``, ``key``, ``attack``), with which
+code and settings (``run``), and how it ended (``status``: ok, failed, refused or inapplicable, the
+latter three with a ``reason``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+Identity = tuple[Any, ...]
+_IDENTITY = ("run", "kind", "watermarker", "clip", "key", "attack")
+
+
+def identity(row: Mapping[str, Any]) -> Identity:
+    """What makes two rows the same measurement."""
+    return tuple(row.get(name) for name in _IDENTITY)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A file of rows that several processes append to."""
+
+    path: Path
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one row. A single write under a lock: rows of two processes never mix."""
+        import fcntl
+
+        line = json.dumps(_finite(row), ensure_ascii=False, sort_keys=True) + "\n"
+        handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            size = os.fstat(handle).st_size
+            torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # a writer was killed
+            os.write(handle, (("\n" if torn else "") + line).encode())
+        finally:
+            os.close(handle)
+
+    def read(self) -> list[Row]:
+        """All rows; of equal identities the last one. A line that is no row is passed over."""
+        found: dict[Identity, Row] = {}
+        if not self.path.exists():
+            return []
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and "kind" in row:
+                found.pop(identity(row), None)
+                found[identity(row)] = row
+        return list(found.values())
+
+    def done(self) -> set[Identity]:
+        """What need not be measured again: everything that did not fail."""
+        return {identity(row) for row in self.read() if row.get("status") != "failed"}
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no numpy scalar."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, str):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def code_hash(files: Iterable[Path], settings: Mapping[str, Any]) -> str:
+    """Twelve letters that change with any of the files or settings."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in sorted(files):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""The robustness suite: every clip x every attack x several keys."""
