@@ -247,10 +247,13 @@ def check_generator(generator: Generator, request: GenerationRequest) -> RawMedi
 
 def extract(extractor: FeatureExtractor, raw: RawMedia, media: Media | None = None) -> Features:
     """Feed raw media to an extractor in this process, the way the sandbox does."""
+    from avsafe.media.colour import grey
+
     extractor.start(media or _as_media(raw))
     rate = float(raw.frame_rate or 1)
-    for index, frame in enumerate(raw.frames or ()):
-        extractor.frame(frame, index / rate)
+    frames = raw.frames if extractor.picture != "none" else None
+    for index, frame in enumerate(frames or ()):
+        extractor.frame(grey(frame) if extractor.picture == "luma" else frame, index / rate)
     for block in raw.samples or ():
         extractor.samples(block, raw.rate_hz)
     return extractor.finish()

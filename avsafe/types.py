@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     Features = Mapping[str, "NDArray[Any]"]  # what a FeatureExtractor carries out of the sandbox
 else:
     Frame = Samples = Features = Any
+
+# What a FeatureExtractor wants to see of the pictures; decoding costs only what somebody wants.
+Picture = Literal["rgb", "luma", "none"]
 
 # Blocks until done: called with a fraction 0..1 and a short stage name.
 Progress = Callable[[float, str], None]
@@ -411,7 +414,16 @@ class FeatureExtractor(Protocol):
     """Fed by one decoding pass inside the sandbox; knows no key and no registry.
 
     Returns named numpy arrays, which leave the sandbox without pickle. ``start`` is called once.
+    ``picture`` names what ``frame`` is given: ``"rgb"`` ``(h, w, 3)`` uint8; ``"luma"`` ``(h, w)``
+    uint8, full range, straight from the decoder where it has such a plane (a sixth of the cost);
+    ``"none"``: ``frame`` is never called. Arrays are shared: read them, do not write into them.
+
+    >>> class Brightness:
+    ...     picture: Picture = "luma"
     """
+
+    @property
+    def picture(self) -> Picture: ...
 
     def start(self, media: Media) -> None: ...
 

@@ -24,6 +24,7 @@ from typing import Any
 import av
 import numpy as np
 
+from avsafe.media.colour import grey
 from avsafe.registry import agreement, fingerprint
 from avsafe.registry.fingerprint import Fingerprint, FingerprintExtractor
 from avsafe.types import Kind, Media
@@ -150,7 +151,7 @@ def extract(
     extractor = FingerprintExtractor()
     extractor.start(Media(Path("clip"), "", 0, "mp4", "video/mp4", Kind.VIDEO))
     for frame, time_s in frames:
-        extractor.frame(frame, time_s)
+        extractor.frame(grey(frame), time_s)
     if sound is not None and rate_hz:
         for block in np.array_split(sound, max(1, sound.shape[1] // 4096), axis=1):
             extractor.samples(block, rate_hz)

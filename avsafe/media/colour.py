@@ -1,12 +1,14 @@
 """Between YCbCr as files hold it and RGB as avsafe computes: matrix and range always explicit.
 
-Legend: a frame is ``(h, w, 3)`` uint8 RGB, full range.
+Legend: a frame is ``(h, w, 3)`` uint8 RGB, full range; luma is ``(h, w)`` uint8, full range.
 Source of the matrices: ITU-T H.273 tables 2-4 (the numbers that FFmpeg's enums carry).
 """
 
 from __future__ import annotations
 
+import re
 import struct
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +18,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from avsafe.types import Frame
 
 HD_HEIGHT = 720  # an untagged file is BT.709 from here up, BT.601 below, as players assume
@@ -73,6 +77,56 @@ def to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Frame:
     return upright(cast("Frame", rgb.to_ndarray()), orientation_of(frame))
 
 
+def to_luma(frame: VideoFrame, reformatter: VideoReformatter) -> Frame:
+    """A decoded frame as full-range luma ``(h, w)``, upright.
+
+    The decoder's own Y plane where the pixel format has one: no conversion, 0.1 to 0.3 ms for
+    1080p. Other formats (RGB, palettes, packed YCbCr) go through RGB and the weights of BT.601.
+    """
+    import cv2
+
+    plane, bits = _luma_plane(frame)
+    if plane is None:
+        return grey(to_rgb(frame, reformatter))
+    shift = bits - 8
+    if range_of(frame) == ColorRange.JPEG or frame.format.name.startswith("gray"):
+        black, white = 0, (1 << bits) - 1
+    else:  # ITU-R BT.709, 4.6: black at 16, white at 235
+        black, white = 16 << shift, 235 << shift
+    if (black, white) == (0, 255):
+        full = plane.copy()  # the decoder will use its memory again
+    else:
+        full = np.asarray(cv2.subtract(plane, cast("Any", (black, 0, 0, 0))))  # stops at 0
+        full = cv2.convertScaleAbs(full, full if bits == 8 else None, 255 / (white - black))
+    return upright(np.asarray(full, np.uint8), orientation_of(frame))
+
+
+def grey(frame: Frame) -> Frame:
+    """Luma ``(h, w)`` of an RGB frame, by the weights of BT.601."""
+    import cv2
+
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+_WITH_LUMA_PLANE = re.compile(
+    r"(?:yuva?|yuvj)4\d\dp(?:(\d+)le)?|nv(?:12|21|16|24)|gray(?:(\d+)le)?"
+)
+
+
+def _luma_plane(frame: VideoFrame) -> tuple[NDArray[Any] | None, int]:
+    """The Y plane as ``(h, w)`` uint8 or uint16, not copied, and its bits; None without one."""
+    known = _WITH_LUMA_PLANE.fullmatch(frame.format.name)
+    if known is None or sys.byteorder != "little":
+        return None, 0
+    bits = int(known[1] or known[2] or 8)
+    kind = np.dtype(np.uint8 if bits == 8 else "<u2")
+    row, remains = divmod(frame.planes[0].line_size, kind.itemsize)
+    if remains or row < frame.width:  # a negative step: bottom row first
+        return None, 0
+    lines = np.frombuffer(cast("Any", frame.planes[0]), kind).reshape(frame.height, row)
+    return lines[:, : frame.width], bits
+
+
 @dataclass(frozen=True)
 class Orientation:
     """How a picture is to be turned: swap its axes first, then mirror."""
@@ -107,7 +161,7 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
 def upright(frame: Frame, orientation: Orientation) -> Frame:
     """The picture as it is to be seen."""
-    turned = frame.transpose(1, 0, 2) if orientation.transposed else frame
+    turned = frame.swapaxes(0, 1) if orientation.transposed else frame
     turned = turned[:, ::-1] if orientation.flip_x else turned
     turned = turned[::-1] if orientation.flip_y else turned
     return np.ascontiguousarray(turned)

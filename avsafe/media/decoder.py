@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +14,7 @@ import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from avsafe.errors import MediaTooLarge, MissingStream, UnreadableMedia, UnsupportedMedia
+from avsafe.errors import MediaTooLarge, UnreadableMedia, UnsupportedMedia
 from avsafe.media import colour, demux, timeline
 from avsafe.media.containers import CONTAINERS, sniff
 from avsafe.media.limits import Limits
@@ -24,11 +24,9 @@ from avsafe.types import Kind
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
-    from av.container import InputContainer
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
 
-    from avsafe.types import Frame, Samples
+    from avsafe.types import Frame, Picture, Samples
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +36,22 @@ GAP_S = (
 BLOCK_S = 1.0  # silence is given out in blocks of this length
 
 
+RGB: tuple[Picture, ...] = ("rgb",)
+NO_PICTURES: tuple[Picture, ...] = ()
+
+
 @dataclass(frozen=True)
 class Event:
-    """One finished piece: a frame to be shown ``count`` times, or a block of samples."""
+    """One finished piece: a frame to be shown ``count`` times, or a block of samples.
+
+    A frame comes as RGB in ``data``, as luma in ``luma``, or both, as was asked for.
+    """
 
     data: Any
     is_frame: bool
     time_s: float
     count: int = 1
-
-
-def plan_json(
-    path: str, limits: dict[str, Any], max_duration_s: float | None = None
-) -> dict[str, Any]:
-    """``make_plan`` for the sandbox."""
-    return make_plan(Path(path), Limits.from_json(limits), max_duration_s).as_json()
+    luma: Any = None
 
 
 def stream(
@@ -68,77 +67,10 @@ def stream(
         Plan.from_json(plan),
         Limits.from_json(limits),
         max_duration_s,
-        frames=frames,
+        pictures=RGB if frames else NO_PICTURES,
         samples=not frames,
     ):
         yield Message({"count": event.count}, {"data": event.data})
-
-
-def make_plan(path: Path, limits: Limits, max_duration_s: float | None) -> Plan:
-    """Rates, sizes and the time zero of a file, from the timestamps of its packets."""
-    container, _ = sniff(path)
-    if CONTAINERS[container].demuxer is None:
-        from avsafe.media import stills
-
-        return stills.plan(path, limits)
-    with demux.opened(path, limits) as source, demux.translated(path.name):
-        picture = demux.video_stream(source, limits)
-        sound = demux.audio_stream(source, limits)
-        if picture is None and sound is None:
-            raise MissingStream(
-                f"{path.name} has neither pictures nor sound (found: "
-                f"{', '.join(s.type for s in source.streams) or 'no stream'})."
-            )
-        times = _times(source, picture, limits, max_duration_s) if picture is not None else None
-    details: dict[str, Any] = {"container": container}
-    with demux.opened(path, limits) as source, demux.translated(path.name):
-        first = _first_frame(source, demux.video_stream(source, limits), path.name)
-    with demux.opened(path, limits) as source, demux.translated(path.name):
-        sound = demux.audio_stream(source, limits)
-        heard = _first_sound(source, sound)
-        rate_hz = sound.codec_context.rate if sound is not None and heard is not None else 0
-        channels = sound.codec_context.channels if sound is not None and heard is not None else 0
-    if first is None and heard is None:
-        raise UnreadableMedia(f"No frame and no sample of {path.name} could be decoded.")
-    if first is None or times is None:
-        return Plan(
-            Kind.AUDIO, zero_s=heard or 0.0, rate_hz=rate_hz, channels=channels, details=details
-        )
-    declared = first.declared
-    rate = timeline.choose_rate(times, declared, limits.max_frame_rate)
-    start = first.time_s if first.time_s is not None else 0.0
-    zero = timeline.common_zero(start, heard, rate)
-    last = float(times[-1]) if len(times) else start
-    count = max(1, round((max(last, start) - zero) * float(rate)) + 1)
-    if max_duration_s is not None:
-        count = min(count, _whole_frames(max_duration_s, rate))
-    if timeline.is_variable(times, rate):
-        details["resampled"] = (
-            f"variable frame rate: {len(times)} frames became {count} at {rate} per second"
-        )
-    if heard is not None and timeline.held_frames(start, heard, rate):
-        details["held_frames"] = timeline.held_frames(start, heard, rate)
-    if first.orientation.clockwise_deg:
-        details["rotation_deg"] = first.orientation.clockwise_deg
-    if first.orientation.mirrored:
-        details["mirrored"] = True
-    if first.pixel_aspect != 1:
-        details["pixel_aspect"] = str(first.pixel_aspect)
-    if first.transfer in (16, 18):  # H.273: PQ and HLG
-        details["hdr"] = "high dynamic range, shown without tone mapping"
-    still = len(times) == 1 and container == "gif" and heard is None
-    height, width = first.shape
-    return Plan(
-        kind=Kind.IMAGE if still else Kind.VIDEO,
-        width=width,
-        height=height,
-        rate=None if still else rate,
-        frame_count=count,
-        zero_s=zero,
-        rate_hz=rate_hz,
-        channels=channels,
-        details=details,
-    )
 
 
 def events(
@@ -147,16 +79,22 @@ def events(
     limits: Limits,
     max_duration_s: float | None,
     *,
-    frames: bool,
+    pictures: Collection[Picture],
     samples: bool,
 ) -> Iterator[Event]:
-    """Frames and blocks of samples, each in order, in the order in which the file holds them."""
+    """Frames and blocks of samples, each in order, in the order in which the file holds them.
+
+    ``pictures`` says in which forms frames are wanted (``rgb``, ``luma``); in none, no picture is
+    decoded.
+    """
+    frames = "rgb" in pictures or "luma" in pictures
     container, _ = sniff(path)
     if CONTAINERS[container].demuxer is None:
         from avsafe.media import stills
 
         if frames:
-            yield Event(stills.read(path, limits), True, 0.0)
+            rgb = stills.read(path, limits)
+            yield Event(rgb, True, 0.0, luma=colour.grey(rgb) if "luma" in pictures else None)
         return
     with demux.opened(path, limits) as source, demux.translated(path.name):
         wanted: list[Any] = []
@@ -165,13 +103,15 @@ def events(
         if frames and plan.kind is Kind.IMAGE:
             picture = demux.video_stream(source, limits)
         if picture is not None:
-            video = _Video(plan, limits, max_duration_s, path.name)
+            video = _Video(plan, limits, max_duration_s, path.name, pictures)
             wanted.append(picture)
         sound = demux.audio_stream(source, limits) if samples and plan.rate_hz else None
         if sound is not None:
             audio = _Audio(plan, limits, max_duration_s, path.name)
             wanted.append(sound)
-        damage = _Damage(path.name)
+        if not wanted:
+            return
+        damage = Damage(path.name)
         for packet in source.demux(wanted):
             for decoded in damage.decode(packet):
                 taker = video if isinstance(decoded, av.VideoFrame) else audio
@@ -185,7 +125,7 @@ def events(
         damage.report()
 
 
-class _Damage:
+class Damage:
     """Packets that cannot be decoded are left out and counted; the grid shows the frame before."""
 
     def __init__(self, name: str) -> None:
@@ -213,8 +153,16 @@ class _Damage:
 
 
 class _Video:
-    def __init__(self, plan: Plan, limits: Limits, max_duration_s: float | None, name: str) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        limits: Limits,
+        max_duration_s: float | None,
+        name: str,
+        pictures: Collection[Picture],
+    ) -> None:
         self._plan = plan
+        self._rgb, self._luma = "rgb" in pictures, "luma" in pictures
         self._rate = plan.rate or Fraction(1)
         self._limits = limits
         self._name = name
@@ -222,7 +170,7 @@ class _Video:
         self._reformatter = VideoReformatter()
         self._last_s: float | None = None
         self._given = 0
-        self._stop = None if max_duration_s is None else _whole_frames(max_duration_s, self._rate)
+        self._stop = None if max_duration_s is None else whole_frames(max_duration_s, self._rate)
         self.done = False
 
     def take(self, frame: VideoFrame) -> Iterator[Event]:
@@ -231,7 +179,7 @@ class _Video:
                 f"A frame of {self._name} has {frame.width} x {frame.height} pixels; the limit is "
                 f"{self._limits.max_pixels} (Limits.max_pixels)."
             )
-        time_s = _time_of(frame)
+        time_s = time_of(frame)
         if time_s is None:  # no timestamp at all (raw AVI): the next slot
             period = 1 / float(self._rate)
             time_s = self._plan.zero_s if self._last_s is None else self._last_s + period
@@ -254,18 +202,21 @@ class _Video:
             if count > 0:
                 time_s = self._given / float(self._rate)
                 self._given += count
-                yield Event(self._rgb(frame), True, time_s, count)
+                rgb = colour.to_rgb(frame, self._reformatter) if self._rgb else None
+                luma = colour.to_luma(frame, self._reformatter) if self._luma else None
+                for picture in (rgb, luma):
+                    if picture is not None:
+                        self._check(picture)
+                yield Event(rgb, True, time_s, count, luma)
             self.done = self._stop is not None and self._given >= self._stop
 
-    def _rgb(self, frame: VideoFrame) -> Frame:
-        rgb = colour.to_rgb(frame, self._reformatter)
-        if rgb.shape[:2] != (self._plan.height, self._plan.width):
+    def _check(self, picture: Frame) -> None:
+        if picture.shape[:2] != (self._plan.height, self._plan.width):
             raise UnsupportedMedia(
                 f"{self._name} changes its picture size from {self._plan.width} x "
-                f"{self._plan.height} to {rgb.shape[1]} x {rgb.shape[0]} on the way. Convert it to "
-                "one size."
+                f"{self._plan.height} to {picture.shape[1]} x {picture.shape[0]} on the way. "
+                "Convert it to one size."
             )
-        return rgb
 
 
 class _Audio:
@@ -303,7 +254,7 @@ class _Audio:
 
     def _place(self, frame: AudioFrame) -> Iterator[Event]:
         block = _as_float(frame)
-        time_s = _time_of(frame)
+        time_s = time_of(frame)
         if time_s is not None:
             due = round((time_s - self._plan.zero_s) * self._plan.rate_hz)
             gap = due - self._given
@@ -343,91 +294,15 @@ class _Audio:
             )
 
 
-@dataclass(frozen=True)
-class _First:
-    shape: tuple[int, int]  # h, w, upright
-    time_s: float | None
-    declared: Fraction | None
-    transfer: int
-    orientation: colour.Orientation
-    pixel_aspect: Fraction  # width of a pixel over its height
-
-
-def _first_frame(source: InputContainer, stream: VideoStream | None, name: str) -> _First | None:
-    if stream is None:
+def time_of(frame: Any) -> float | None:
+    """When a decoded frame or block is due in the file, seconds; None without a timestamp."""
+    base = frame.time_base
+    if frame.pts is None or base is None:
         return None
-    damage = _Damage(name)
-    for packet in source.demux(stream):
-        for frame in damage.decode(packet):
-            seen = colour.orientation_of(frame)
-            shape = (frame.width, frame.height) if seen.transposed else (frame.height, frame.width)
-            aspect = stream.sample_aspect_ratio or Fraction(1)
-            return _First(
-                shape=shape,
-                time_s=_time_of(frame),
-                declared=stream.guessed_rate,
-                transfer=int(frame.color_trc),
-                orientation=seen,
-                pixel_aspect=1 / aspect if seen.transposed else aspect,
-            )
-    damage.report()
-    return None
+    return float(frame.pts * base.numerator / base.denominator)  # as float(pts * base), quicker
 
 
-def _first_sound(source: InputContainer, stream: Any) -> float | None:
-    """When the first decoded sample is heard (the encoder's priming already cut off)."""
-    if stream is None:
-        return None
-    for packet in source.demux(stream):
-        try:
-            for frame in packet.decode():
-                return _time_of(frame) or 0.0
-        except av.error.InvalidDataError:
-            continue
-    return None
-
-
-def _times(
-    source: InputContainer, stream: VideoStream, limits: Limits, max_duration_s: float | None
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """When each frame is shown, sorted; reads packets, decodes nothing."""
-    times: list[float] = []
-    base = stream.time_base or Fraction(1, 1000)
-    without = 0
-    most = round(limits.max_duration_s * limits.max_frame_rate)
-    for packet in source.demux(stream):
-        if packet.size == 0 or packet.is_discard:
-            continue
-        if packet.pts is None:
-            without += 1
-        else:
-            times.append(float(packet.pts * base))
-        if len(times) + without > most:
-            raise MediaTooLarge(
-                f"{Path(source.name).name} holds more than {most} frames "
-                "(Limits.max_duration_s x Limits.max_frame_rate)."
-            )
-        if max_duration_s is not None and times and times[-1] - times[0] > max_duration_s + 2:
-            break  # 2 s: more than a decoder reorders
-    if len(times) < without:  # AVI: counting is all there is
-        rate = stream.guessed_rate or stream.average_rate or Fraction(25)
-        return np.arange(len(times) + without) / float(rate)
-    shown = np.sort(np.array(times, np.float64))
-    if len(shown) and shown[-1] - shown[0] > limits.max_duration_s and max_duration_s is None:
-        raise MediaTooLarge(
-            f"{Path(source.name).name} lasts {shown[-1] - shown[0]:.0f} s by its timestamps; the "
-            f"limit is {limits.max_duration_s:.0f} s (Limits.max_duration_s)."
-        )
-    return shown
-
-
-def _time_of(frame: Any) -> float | None:
-    return (
-        None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
-    )
-
-
-def _whole_frames(duration_s: float, rate: Fraction) -> int:
+def whole_frames(duration_s: float, rate: Fraction) -> int:
     return max(1, round(duration_s * float(rate)))
 
 
@@ -442,6 +317,7 @@ def _as_float(frame: AudioFrame) -> Samples:
         full_scale = 2.0 ** (8 * raw.dtype.itemsize - 1)
         scaled: Samples = raw.astype(np.float32) / np.float32(full_scale)
         return scaled
-    finite = np.nan_to_num(raw.astype(np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
-    samples: Samples = np.clip(finite, -1.0, 1.0)  # lossy decoders overshoot by a little
+    samples: Samples = np.clip(raw.astype(np.float32, copy=False), -1.0, 1.0)  # lossy: overshoots
+    if np.isnan(samples).any():
+        samples = np.nan_to_num(samples, nan=0.0)
     return samples

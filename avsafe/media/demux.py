@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,28 @@ _OPTIONS = {
 }
 
 
+@dataclass(frozen=True)
+class Named:
+    """What a container says of one stream."""
+
+    codec: str
+    pixel_format: str = ""
+    frames: int | None = None
+    duration_s: float | None = None
+
+    @classmethod
+    def of(cls, stream: VideoStream | AudioStream | None) -> Named | None:
+        if stream is None:
+            return None
+        lasts = stream.duration and stream.time_base and float(stream.duration * stream.time_base)
+        return cls(
+            codec=stream.codec_context.codec.canonical_name,
+            pixel_format=getattr(stream.codec_context, "pix_fmt", None) or "unknown",
+            frames=stream.frames or None,
+            duration_s=lasts or None,
+        )
+
+
 @contextmanager
 def translated(name: str) -> Iterator[None]:
     """FFmpeg's errors as ours."""
@@ -162,7 +185,7 @@ def video_stream(container: InputContainer, limits: Limits) -> VideoStream | Non
             )
         context.options = {"max_pixels": str(limits.max_pixels)}
         context.thread_type = "AUTO"
-        context.thread_count = 2  # more threads cost memory and gain nothing in a pipe of two
+        context.thread_count = 1  # a second costs 6 % more CPU, and 25 MB for 1080p
         return stream
     return None
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from avsafe.errors import SandboxFailure, UsageError
 from avsafe.media.limits import Limits
 from avsafe.media.wire import Message
+from avsafe.types import Picture
 
 if TYPE_CHECKING:
-    from avsafe.types import FeatureExtractor, Features
+    from avsafe.types import FeatureExtractor, Features, Samples
 
+GATHERED_S = 0.25  # seconds of sound that extractors are given at once, about
 _SEPARATOR = "\x1f"  # between the extractor's name and its feature's name; in no identifier
 
 
@@ -89,28 +91,75 @@ def run(
     path: Path, extractors: Mapping[str, str], limits: Limits, max_duration_s: float | None
 ) -> dict[str, Features]:
     """``analyse`` in this process."""
-    from avsafe.media.decoder import events, make_plan
+    from avsafe.media.decoder import events
     from avsafe.media.inspection import probe_here
+    from avsafe.media.survey import survey
 
-    plan = make_plan(path, limits, max_duration_s)
-    media = probe_here(path, limits, plan if max_duration_s is None else None)
+    seen = survey(path, limits, max_duration_s)
+    plan = seen.plan
+    media = probe_here(path, limits, seen if max_duration_s is None else None)
     workers: dict[str, FeatureExtractor] = {
         name: _load(target) for name, target in extractors.items()
     }
     for worker in workers.values():
         worker.start(media)
+    fed = {name: _picture_of(worker, extractors[name]) for name, worker in workers.items()}
+    in_rgb = [worker for name, worker in workers.items() if fed[name] == "rgb"]
+    in_luma = [worker for name, worker in workers.items() if fed[name] == "luma"]
+    pictures = set(fed.values()) if plan.width else set()
     period_s = float(1 / plan.rate) if plan.rate else 0.0
     passed = events(
-        path, plan, limits, max_duration_s, frames=bool(plan.width), samples=bool(plan.rate_hz)
+        path, plan, limits, max_duration_s, pictures=pictures, samples=bool(plan.rate_hz)
     )
+    hearing = _Gathered(workers.values(), plan.rate_hz)
     for event in passed:
-        for worker in workers.values():
-            if event.is_frame:
-                for repeat in range(event.count):
-                    worker.frame(event.data, event.time_s + repeat * period_s)
-            else:
-                worker.samples(event.data, plan.rate_hz)
+        if not event.is_frame:
+            hearing.take(event.data)
+            continue
+        for repeat in range(event.count):
+            time_s = event.time_s + repeat * period_s
+            for worker in in_rgb:
+                worker.frame(event.data, time_s)
+            for worker in in_luma:
+                worker.frame(event.luma, time_s)
+    hearing.flush()
     return {name: worker.finish() for name, worker in workers.items()}
+
+
+class _Gathered:
+    """Short blocks of sound, joined: a codec gives 20 ms at a time, and each call costs."""
+
+    def __init__(self, workers: Iterable[FeatureExtractor], rate_hz: int) -> None:
+        self._workers, self._rate_hz = tuple(workers), rate_hz
+        self._blocks: list[Samples] = []
+        self._held = 0
+
+    def take(self, block: Samples) -> None:
+        self._blocks.append(block)
+        self._held += block.shape[1]
+        if self._held >= self._rate_hz * GATHERED_S:
+            self.flush()
+
+    def flush(self) -> None:
+        import numpy as np
+
+        if not self._blocks:
+            return
+        joined = self._blocks[0] if len(self._blocks) == 1 else np.concatenate(self._blocks, axis=1)
+        self._blocks, self._held = [], 0
+        for worker in self._workers:
+            worker.samples(joined, self._rate_hz)
+
+
+def _picture_of(worker: FeatureExtractor, target: str) -> Picture:
+    """What an extractor wants to see; asked of every one, so that nobody pays unawares."""
+    wanted: Picture | None = getattr(worker, "picture", None)
+    if wanted is None or wanted not in get_args(Picture):
+        raise UsageError(
+            f"{target} does not say what it needs of pictures (found: {wanted!r}). Give the class "
+            'an attribute picture = "rgb", "luma" or "none" (see types.FeatureExtractor).'
+        )
+    return wanted
 
 
 def _load(target: str) -> FeatureExtractor:

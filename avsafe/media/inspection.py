@@ -13,7 +13,7 @@ from avsafe.media.limits import Limits
 from avsafe.types import AudioStream, Kind, Media, VideoStream
 
 if TYPE_CHECKING:
-    from avsafe.media.reading import Plan
+    from avsafe.media.survey import Survey
 
 
 def probe(path: Path | str, *, trusted: bool = False, limits: Limits | None = None) -> Media:
@@ -78,12 +78,13 @@ def _from_json(path: Path, value: dict[str, Any]) -> Media:
     )
 
 
-def probe_here(path: Path, limits: Limits, plan: Plan | None = None) -> Media:
-    """``probe`` in this process, without the pre-scan; ``plan`` when the caller has it already."""
-    from avsafe.media.decoder import make_plan
+def probe_here(path: Path, limits: Limits, seen: Survey | None = None) -> Media:
+    """``probe`` in this process, without the pre-scan; ``seen`` when the caller has it already."""
+    from avsafe.media.survey import survey
 
     container, mime = sniff(path)
-    plan = plan or make_plan(path, limits, None)
+    seen = seen or survey(path, limits)
+    plan = seen.plan
     video = audio = None
     if CONTAINERS[container].demuxer is None:
         from avsafe.media import stills
@@ -93,7 +94,7 @@ def probe_here(path: Path, limits: Limits, plan: Plan | None = None) -> Media:
                 container, plan.width, plan.height, None, 1, None, picture.mode.lower()
             )
     else:
-        video, audio = _streams(path, limits, plan)
+        video, audio = _streams(seen)
     mime = _audio_mime(mime) if plan.kind is Kind.AUDIO else mime
     ends = [stream.duration_s for stream in (video, audio) if stream and stream.duration_s]
     return Media(
@@ -109,38 +110,27 @@ def probe_here(path: Path, limits: Limits, plan: Plan | None = None) -> Media:
     )
 
 
-def _streams(
-    path: Path, limits: Limits, plan: Plan
-) -> tuple[VideoStream | None, AudioStream | None]:
-    from avsafe.media import demux
-
-    with demux.opened(path, limits) as source, demux.translated(path.name):
-        picture = demux.video_stream(source, limits) if plan.width else None
-        sound = demux.audio_stream(source, limits) if plan.rate_hz else None
-        video = audio = None
-        if picture is not None:
-            lasts = plan.frame_count / plan.rate if plan.frame_count and plan.rate else None
-            video = VideoStream(
-                codec=picture.codec_context.codec.canonical_name,
-                width=plan.width,
-                height=plan.height,
-                frame_rate=plan.rate,
-                frame_count=picture.frames or None,
-                duration_s=None if lasts is None else float(lasts),
-                pixel_format=picture.codec_context.pix_fmt or "unknown",
-                rotation_deg=int(plan.details.get("rotation_deg", 0)),
-            )
-        if sound is not None:
-            declared = (
-                sound.duration and sound.time_base and float(sound.duration * sound.time_base)
-            )
-            whole = source.duration / 1e6 if source.duration else None
-            audio = AudioStream(
-                codec=sound.codec_context.codec.canonical_name,
-                rate_hz=plan.rate_hz,
-                channels=plan.channels,
-                duration_s=declared or whole,
-            )
+def _streams(seen: Survey) -> tuple[VideoStream | None, AudioStream | None]:
+    plan, video, audio = seen.plan, None, None
+    if seen.video is not None and plan.width:
+        lasts = plan.frame_count / plan.rate if plan.frame_count and plan.rate else None
+        video = VideoStream(
+            codec=seen.video.codec,
+            width=plan.width,
+            height=plan.height,
+            frame_rate=plan.rate,
+            frame_count=seen.video.frames,
+            duration_s=None if lasts is None else float(lasts),
+            pixel_format=seen.video.pixel_format,
+            rotation_deg=int(plan.details.get("rotation_deg", 0)),
+        )
+    if seen.audio is not None and plan.rate_hz:
+        audio = AudioStream(
+            codec=seen.audio.codec,
+            rate_hz=plan.rate_hz,
+            channels=plan.channels,
+            duration_s=seen.audio.duration_s or seen.duration_s,
+        )
     return video, audio
 
 

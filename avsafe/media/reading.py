@@ -81,7 +81,7 @@ def decode(
     limits = limits or Limits()
     prescan(path, limits)
     if trusted:
-        from avsafe.media.decoder import make_plan
+        from avsafe.media.survey import make_plan
 
         plan = make_plan(path, limits, max_duration_s)
     else:
@@ -89,7 +89,7 @@ def decode(
 
         plan = Plan.from_json(
             sandbox.call(
-                "avsafe.media.decoder:plan_json",
+                "avsafe.media.survey:plan_json",
                 {"path": str(path), "limits": limits.as_json(), "max_duration_s": max_duration_s},
                 limits=limits,
             )
@@ -139,14 +139,14 @@ class _Pass:
 
     def run(self, *, frames: bool) -> Iterator[Any]:
         if self.trusted:
-            from avsafe.media.decoder import events
+            from avsafe.media.decoder import NO_PICTURES, RGB, events
 
             for event in events(
                 self.path,
                 self.plan,
                 self.limits,
                 self.max_duration_s,
-                frames=frames,
+                pictures=RGB if frames else NO_PICTURES,
                 samples=not frames,
             ):
                 for _ in range(event.count):

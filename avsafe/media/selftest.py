@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from avsafe.media.wire import Message
 
 if TYPE_CHECKING:
-    from avsafe.types import Features, Frame, Media, Samples
+    from avsafe.types import Features, Frame, Media, Picture, Samples
 
 
 def echo(value: Any) -> Any:
@@ -119,6 +119,8 @@ def garbage() -> None:
 class Means:
     """The smallest FeatureExtractor: the mean of each frame and the number of samples."""
 
+    picture: Picture = "rgb"
+
     def __init__(self) -> None:
         self._means: list[float] = []
         self._times_s: list[float] = []
@@ -142,6 +144,22 @@ class Means:
             "times_s": np.array(self._times_s),
             "samples": np.array([self._samples]),
         }
+
+
+class LumaMeans(Means):
+    """The same of luma."""
+
+    picture: Picture = "luma"
+
+
+class Deaf(Means):
+    """The same without pictures: counts samples."""
+
+    picture: Picture = "none"
+
+
+class Unstated:
+    """No extractor: it does not say what it needs."""
 
 
 class Spinning(Means):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avsafe.errors import RegistryError
-from avsafe.types import Features, Frame, Media, Samples
+from avsafe.types import Features, Frame, Media, Picture, Samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,6 +141,8 @@ class Fingerprint:
 class FingerprintExtractor:
     """A FeatureExtractor: fed by one decoding pass, keeps a few kilobytes a second."""
 
+    picture: Picture = "luma"
+
     def __init__(self) -> None:
         self._times_ms: list[int] = []
         self._hashes: list[NDArray[np.uint8]] = []
@@ -232,16 +234,16 @@ def compare(
 # ---------------------------------------------------------------- pictures
 
 
-def thumbnail(frame: Frame) -> NDArray[np.uint8]:
-    """Luma, 160 x 160, area-averaged; the aspect ratio is given up, as the hash wants it."""
+def thumbnail(luma: Frame) -> NDArray[np.uint8]:
+    """160 x 160 out of luma ``(h, w)``, area-averaged; the aspect ratio is given up, as the hash
+    wants it."""
     import cv2
 
-    h, w = frame.shape[:2]
+    h, w = luma.shape
     step = max(1, min(h, w) // (2 * THUMB_SIDE))  # skipped pixels cost nothing, averages the rest
     if step > 1:
-        nearest = cv2.resize(frame, (w // step, h // step), interpolation=cv2.INTER_NEAREST)
-        frame = np.asarray(nearest, np.uint8)
-    luma = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        nearest = cv2.resize(luma, (w // step, h // step), interpolation=cv2.INTER_NEAREST)
+        luma = np.asarray(nearest, np.uint8)
     small = cv2.resize(luma, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8)
 

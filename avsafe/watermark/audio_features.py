@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsafe.errors import UsageError
-from avsafe.types import Features, Frame, Media, Samples
+from avsafe.types import Features, Frame, Media, Picture, Samples
 from avsafe.watermark.audio_chips import BIN_HZ, CHIP_S
 
 FRAMES_PER_CHIP = 4
@@ -149,6 +149,8 @@ class AudioFeatureExtractor:
     ``finish`` returns ``audio_levels`` ``(t, 340)`` uint8 and ``audio_seconds`` ``(2,)`` float64
     (analysed, fed). A file without sound gives 0 frames. Only the first 10 minutes are analysed.
     """
+
+    picture: Picture = "none"
 
     def __init__(self) -> None:
         self._meter: LevelMeter | None = None

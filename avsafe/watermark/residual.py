@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avsafe.types import Features, Frame, Media, Samples
+from avsafe.types import Features, Frame, Media, Picture, Samples
 from avsafe.watermark.tile import SHORT_SIDE
 
 MAX_LONG_SIDE = 4 * SHORT_SIDE  # a longer strip is cut: memory stays bounded
@@ -41,7 +41,8 @@ def residual(frame: Frame) -> NDArray[np.float32]:
 def _canonical(frame: Frame) -> NDArray[np.float32]:
     import cv2
 
-    luma = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) if frame.ndim == 3 else frame
+    luma = grey.astype(np.float32)
     height, width = luma.shape
     scale = SHORT_SIDE / min(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -88,6 +89,8 @@ class TileExtractor:
     further shapes are only counted, in ``frames.dropped``.
     """
 
+    picture: Picture = "luma"
+
     def __init__(self) -> None:
         self._means: dict[tuple[int, ...], _Mean] = {}
         self._fresh: _Mean | None = None
@@ -103,7 +106,7 @@ class TileExtractor:
         self._seen += 1
         if self._seen > _DENSE_FRAMES and self._seen % _STRIDE:
             return
-        if frame.ndim != 3 or min(frame.shape[:2]) < 16:  # 16: too small for any wave of the tile
+        if min(frame.shape[:2]) < 16:  # too small for any wave of the tile
             self._dropped += 1
             return
         small = _canonical(frame)

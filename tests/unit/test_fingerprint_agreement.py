@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avsafe.errors import RegistryError
+from avsafe.media.colour import grey
 from avsafe.registry import agreement, fingerprint
 from avsafe.registry.fingerprint import KEYFRAMES, Fingerprint, FingerprintExtractor, compare
 from avsafe.types import Frame, Kind, Media, Samples
@@ -49,7 +50,7 @@ def extract(
     extractor = FingerprintExtractor()
     extractor.start(Media(Path("clip"), "", 0, "mp4", "video/mp4", Kind.VIDEO))
     for number, frame in enumerate(frames):
-        extractor.frame(frame, float(number / rate))
+        extractor.frame(grey(frame), float(number / rate))
     if sound is not None:
         for block in np.array_split(sound, 50, axis=1):
             extractor.samples(block, hz)
@@ -155,8 +156,8 @@ def test_another_take_of_the_same_scene_does_not_agree() -> None:
 
 
 def test_flat_pictures_never_agree() -> None:
-    for grey in (0, 128, 255):
-        flat = [np.full((90, 160, 3), grey, np.uint8)] * 48
+    for level in (0, 128, 255):
+        flat = [np.full((90, 160, 3), level, np.uint8)] * 48
         result = compare(extract(flat), stored(extract(flat)))
         assert (result.agrees, result.similarity) == (False, 0.0)
         assert "too little content" in result.reason
@@ -202,7 +203,7 @@ def test_keyframes_are_few_and_even_whatever_the_length() -> None:
     extractor = FingerprintExtractor()
     extractor.start(Media(Path("clip"), "", 0, "mp4", "video/mp4", Kind.VIDEO))
     for number in range(1600):
-        extractor.frame(FRAMES[number % 96], number / 8)
+        extractor.frame(grey(FRAMES[number % 96]), number / 8)
     features = extractor.finish()
     times = features["thumb_times_ms"]
     assert KEYFRAMES // 2 < len(times) <= KEYFRAMES
