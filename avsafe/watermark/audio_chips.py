@@ -3,12 +3,12 @@
 Legend: ``t`` analysis frames, ``b`` spectral bins of 15.625 Hz, ``r`` chip rows (0.096 s each),
 ``f`` chip bands (46.875 Hz each), ``j`` coded bits. Levels are dB; 0 dB is a full-scale sine.
 
-A chip raises or lowers the level of one time-frequency cell by about one decibel. The pattern of
-27 x 104 cells repeats every 2.592 s and is the same in every channel. A fifth of the cells carry
-known signs (to find the time offset), the others carry the coded bits, each spread over 10 or 11
-cells. Multiplicative marks hide below the sound that carries them: Swanson et al., "Robust audio
-watermarking using perceptual masking" (Signal Processing 66, 1998); Kirovski and Malvar,
-"Spread-spectrum watermarking of audio signals" (IEEE Trans. Signal Processing 51, 2003).
+A chip raises or lowers the level of one time-frequency cell by about two decibels. The pattern of
+27 x 104 cells repeats every 2.592 s and is the same in every channel. A seventh of the cells carry
+known signs (to find the time offset), the others carry the coded bits in turn. Multiplicative marks
+hide below the sound that carries them: Swanson et al., "Robust audio watermarking using perceptual
+masking" (Signal Processing 66, 1998); Kirovski and Malvar, "Spread-spectrum watermarking of audio
+signals" (IEEE Trans. Signal Processing 51, 2003).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from avsafe.errors import UsageError
 from avsafe.watermark import channel
 
-ALGORITHM = "org.avsafe.chips.1"
+ALGORITHM = "org.avsafe.chips.2"
 PAYLOAD_BITS = 32
 
 BIN_HZ = 15.625  # a 64 ms window
@@ -34,7 +34,7 @@ CHIP_S = 0.096  # of 0.064, 0.08, 0.096, 0.128 s the strongest after AAC 64k
 ROWS = 27
 PERIOD_S = ROWS * CHIP_S  # 2.592 s
 CELLS = ROWS * BANDS
-SYNC_CELLS = CELLS // 5
+SYNC_CELLS = CELLS // 7
 CODED_BITS = channel.coded_length(PAYLOAD_BITS)
 
 _KEY_BYTES = 16  # the shortest key that is taken; the gate's keys have 32
@@ -59,7 +59,7 @@ class Layout:
         return chips
 
     def soft_bits(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``(27, 104)`` cell values, aligned -> ``(216,)`` soft bits."""
+        """``(27, 104)`` cell values, aligned -> soft bits, one for each coded bit."""
         data = ~self.sync
         values = (cells * self.sign)[data]
         return np.bincount(self.owner[data], values, CODED_BITS).astype(np.float64)
@@ -71,7 +71,7 @@ def layout(key: bytes) -> Layout:
     are read from a SHAKE-256 stream. Raises UsageError for a key of less than 16 bytes.
 
     >>> int(layout(bytes(32)).sync.sum())
-    561
+    401
     """
     if len(key) < _KEY_BYTES:
         raise UsageError(

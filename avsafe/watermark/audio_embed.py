@@ -7,9 +7,11 @@ Only the *difference* is synthesised (overlap-add with square-root Hann windows)
 sound, so where the mark does nothing, the sound is bit for bit what came in. Work goes period by
 period (2.592 s) on a fixed grid: the blocks that are fed do not influence the result.
 
-Strength is informed: the embedder reads its host the way the detector will, and gives more of the
-allowed change to coded bits that the host speaks against, less to those it already speaks for
-(after Malvar and Florencio, "Improved spread spectrum", IEEE Trans. Signal Processing 51, 2003).
+Strength is spent where it counts: cells in which the detector hears a decibel best get more of it,
+restless ones less. And it is informed: the embedder reads its host the way the detector will, and
+gives more of the allowed change to coded bits that the host speaks against, less to those it
+already speaks for (after Malvar and Florencio, "Improved spread spectrum", IEEE Trans. Signal
+Processing 51, 2003).
 """
 
 from __future__ import annotations
@@ -31,14 +33,15 @@ from avsafe.watermark.audio_features import (
 )
 
 MIN_RATE_HZ = 8_000
-STRENGTH_DB = (1.5, 2.1)  # rms of the chips by attempt: normal, strongest; for a usual host
-MIN_DURATION_S = 2.6  # one whole pattern; 13 of 14 real hosts read back at 2.5 s, all at 3.5 s
-MIN_AUDIBLE_S = 2.0  # of it above silence
+STRENGTH_DB = (2.0, 2.7)  # rms of the chips by attempt: normal, strongest; for a usual host
+MIN_DURATION_S = 2.0  # three quarters of a pattern
+MIN_AUDIBLE_S = 1.5  # of it above silence
 SILENT_DB = -95.0  # mean power of a bin; the rounding noise of 16 bits is at -125 dB
 
 _LEAST, _MOST = 0.5, 1.35  # of the strength: what one coded bit may get
 _WEAKEST, _STRONGEST = 0.85, 1.25  # of it, for hosts that are easy or hard to read
-_EASE = 1.8  # the ratio of mark to host in one period that a usual host gives at 1.5 dB
+_EASE = 35.0  # the ratio of mark to host in one period that a usual host gives at 2.0 dB
+_CALM, _BUSY = 2.0, 0.1  # of it, for cells that are heard best and worst (see _weighted)
 _CARRY = 0.6  # how much of an earlier period's surplus counts for the next
 _RESPONSE = 0.75  # of a chip's change seen by the detector: window blur and subtracted local means
 _TONAL = 0.4  # of the strength on steady partials, where a level that flutters is heard first
@@ -55,11 +58,8 @@ class AudioEmbedder:
     def __init__(
         self, rate_hz: int, channels: int, payload: int, key: bytes, *, attempt: int = 0
     ) -> None:
-        if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-            raise CannotMark(
-                f"Sound at {rate_hz} Hz cannot carry the audio mark; it needs {MIN_RATE_HZ} to "
-                f"{MAX_RATE_HZ} Hz. Resample it first."
-            )
+        if (reason := refused_rate(rate_hz)) is not None:
+            raise CannotMark(reason)
         if channels < 1:
             raise UsageError(f"Sound has 1 or more channels, not {channels}.")
         self._rate = rate_hz
@@ -237,9 +237,9 @@ class AudioEmbedder:
         known = react > 1e-9
         usual = self._strength
         if known.any():
-            # normalise per period: what the chips say over what the host says at random
-            noise = float(np.sqrt(np.square(host[data]).sum() / chips.CODED_BITS))
-            ease = float(react.mean()) * STRENGTH_DB[0] / max(noise, 1e-9)
+            # per period: what all chips say together over what the host says at random
+            noise = float(np.linalg.norm(host[data]))
+            ease = float(react.sum()) * STRENGTH_DB[0] / max(noise, 1e-9)
             usual *= float(np.clip(_EASE / max(ease, 1e-9), _WEAKEST, _STRONGEST))
         strength = np.full(chips.CODED_BITS, usual, np.float64)
         if known.any():
@@ -248,6 +248,7 @@ class AudioEmbedder:
             total = agree + self._carried + strength * react
             self._carried = _CARRY * (total - total[known].mean())
         cells = np.append(strength, usual)[self._layout.owner]
+        cells = cells * _weighted(response)
         signed: NDArray[np.float64] = cells * self._chips
         return signed
 
@@ -335,23 +336,55 @@ class AudioEmbedder:
         return np.concatenate([np.zeros((self._channels, 0), np.float32), *parts], axis=1)
 
 
+def refused_rate(rate_hz: int) -> str | None:
+    """Why sound at this rate cannot carry a mark; None when it can."""
+    if rate_hz < MIN_RATE_HZ:
+        return f"sample rate too low for an audio mark: {rate_hz} Hz < {MIN_RATE_HZ} Hz"
+    if rate_hz > MAX_RATE_HZ:
+        return f"sample rate too high for an audio mark: {rate_hz} Hz > {MAX_RATE_HZ} Hz"
+    return None
+
+
+def too_short(duration_s: float) -> str:
+    """The refusal of sound that is shorter than 2.0 s; rounded down, so that it never reads
+    "2.0 s < 2.0 s"."""
+    return f"too short for an audio mark: {int(duration_s * 10) / 10:.1f} s < {MIN_DURATION_S} s"
+
+
 def refusal(duration_s: float, heard: Features) -> str | None:
     """Why sound of this length and log-spectrum cannot carry a mark; None when it should."""
     if duration_s < MIN_DURATION_S:
-        return (
-            f"{duration_s:.1f} s of sound is too short for the audio mark; it needs "
-            f"{MIN_DURATION_S} s or more."
-        )
+        return too_short(duration_s)
     power = 10.0 ** (to_db(heard[LEVELS][:, chips.LOW_BIN - FIRST_BIN :]) / 10.0)
     level_db = 10.0 * np.log10(power.mean(axis=1)) if len(power) else np.full(1, SILENT_DB)
-    floor_db = max(float(level_db.max()) - 45.0, SILENT_DB)  # below: coding noise, not the mark
+    loudest_db = float(level_db.max())
+    if loudest_db <= SILENT_DB:
+        return (
+            f"too quiet for an audio mark: at most {max(loudest_db, -110.0):.0f} dB a bin between "
+            f"0.6 and 5.5 kHz, {SILENT_DB:.0f} dB needed (-110 dB is silence)"
+        )
+    floor_db = max(loudest_db - 45.0, SILENT_DB)  # below: coding noise, not the mark
     audible_s = float((level_db > floor_db).sum()) * FRAME_S
     if audible_s < MIN_AUDIBLE_S:
         return (
-            f"Only {audible_s:.1f} s of the sound is audible between 0.6 and 5.5 kHz; the audio "
-            f"mark needs {MIN_AUDIBLE_S:.0f} s."
+            f"too little to hear for an audio mark: {audible_s:.1f} s audible between 0.6 and "
+            f"5.5 kHz < {MIN_AUDIBLE_S:.1f} s"
         )
     return None
+
+
+def _weighted(response: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(27, 104)`` factors with rms 1: more change where the detector hears a decibel best.
+
+    The detector's sum grows by change x response, its cost by the square of the change, so the best
+    share of a cell is proportional to its response (a matched filter at the sender).
+    """
+    mean = float(response.mean())
+    if mean <= 1e-9:
+        return np.ones_like(response)
+    factor = np.clip(response / mean, _BUSY, _CALM)
+    result: NDArray[np.float64] = factor / np.sqrt(np.mean(factor * factor))
+    return result
 
 
 def _levelled(

@@ -1,7 +1,7 @@
 """The half of audio detection that runs in the sandbox: sound -> a compact log-spectrum. No key.
 
 Legend: ``c`` channels, ``n`` samples, ``t`` analysis frames (one every 24 ms), ``b`` spectral bins
-of 15.625 Hz from 546.875 Hz (bin 35) to 5843.75 Hz (bin 374).
+of 15.625 Hz from 515.625 Hz (bin 33) to 6062.5 Hz (bin 388).
 
 A frame is a 64 ms Hann window; powers are averaged over the channels, so that a channel in opposite
 phase cannot cancel another. Levels are stored as bytes, half a decibel a step: 0.85 MB a minute.
@@ -20,12 +20,12 @@ from avsafe.watermark.audio_chips import BIN_HZ, CHIP_S
 
 FRAMES_PER_CHIP = 4
 FRAME_S = CHIP_S / FRAMES_PER_CHIP  # 24 ms
-FIRST_BIN = 35  # the lowest chip played 6 % too slow
-BINS = 340  # up to the highest chip played 6 % too fast
+FIRST_BIN = 33  # the lowest chip played 11 % too slow
+BINS = 356  # up to the highest chip played 11 % too fast
 MAX_FRAMES = 25_000  # 10 minutes: what follows is not analysed
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000  # beyond: no analysis, the features are empty
 
-LEVELS = "audio_levels"  # (t, 340) uint8: 2 (dB + 110), 0 = no signal
+LEVELS = "audio_levels"  # (t, 356) uint8: 2 (dB + 110), 0 = no signal
 SECONDS = "audio_seconds"  # (2,) float64: seconds analysed, seconds fed
 
 _FLOOR_DB = -110.0  # 16-bit rounding noise lies at -125 dB a bin
@@ -125,7 +125,7 @@ class LevelMeter:
 
 
 def _to_bins(power: NDArray[np.float64], spacing_hz: float) -> NDArray[np.float64]:
-    """Power at the transform's own bins -> at our 340 bins (linear); 0 above half the rate."""
+    """Power at the transform's own bins -> at our 356 bins (linear); 0 above half the rate."""
     place = np.arange(FIRST_BIN, FIRST_BIN + BINS) * (BIN_HZ / spacing_hz)
     lower = np.minimum(place.astype(np.int64), power.shape[1] - 2)
     share = place - lower
@@ -146,7 +146,7 @@ def _quantise(power: NDArray[np.float64]) -> NDArray[np.uint8]:
 class AudioFeatureExtractor:
     """A ``types.FeatureExtractor`` around ``LevelMeter``; ignores pictures.
 
-    ``finish`` returns ``audio_levels`` ``(t, 340)`` uint8 and ``audio_seconds`` ``(2,)`` float64
+    ``finish`` returns ``audio_levels`` ``(t, 356)`` uint8 and ``audio_seconds`` ``(2,)`` float64
     (analysed, fed). A file without sound gives 0 frames. Only the first 10 minutes are analysed.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -194,17 +195,87 @@ def test_attempt_one_is_stronger() -> None:
 @pytest.mark.parametrize(
     ("sound", "reason"),
     [
-        (np.zeros((1, 0), np.float32), "too short"),
-        (babble(2.4, 16_000), "too short"),
-        (np.zeros((2, 16_000 * 10), np.float32), "audible"),
-        (np.pad(babble(1.5, 16_000), ((0, 0), (0, 160_000))), "audible"),
+        (np.zeros((1, 0), np.float32), "too short for an audio mark: 0.0 s < 2.0 s"),
+        (babble(0.1, 16_000), "too short for an audio mark: 0.1 s < 2.0 s"),
+        (babble(1.99, 16_000), "too short for an audio mark: 1.9 s < 2.0 s"),
+        (np.zeros((2, 16_000 * 10), np.float32), "too quiet for an audio mark: at most -110 dB"),
+        (1e-4 * babble(5, 16_000), "too quiet for an audio mark: at most -1"),
+        (
+            np.pad(babble(0.8, 16_000), ((0, 0), (0, 160_000))),
+            "too little to hear for an audio mark: 0.8 s audible between 0.6 and 5.5 kHz < 1.5 s",
+        ),
     ],
 )
 def test_short_and_silent_sound_is_refused(sound, reason: str) -> None:
     raw = RawMedia(Kind.AUDIO, samples=[sound], rate_hz=16_000, channels=len(sound))
     assert reason in (MARKER.can_mark(raw) or "")
-    with pytest.raises(CannotMark, match=reason):
+    with pytest.raises(CannotMark, match=re.escape(reason)):
         embed(sound, 16_000)[1].mark()
+
+
+def test_two_seconds_are_enough() -> None:
+    sound = babble(2.05, 16_000)
+    marked, embedder = embed(sound, 16_000)
+    assert embedder.mark().payload == PAYLOAD
+    assert read(marked, 16_000).payload == PAYLOAD
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_every_channel_carries_the_mark(channels: int) -> None:
+    """Mono, stereo, 5.1 with a silent channel: all together and each audible one by itself."""
+    sound = babble(6, 16_000, channels)
+    if channels == 6:
+        sound[3] = 0.0
+    marked, embedder = embed(sound, 16_000)
+    assert embedder.mark().payload == PAYLOAD
+    assert marked.shape == sound.shape
+    assert read(marked, 16_000).payload == PAYLOAD
+    for row, host in zip(marked, sound, strict=True):
+        if host.any():
+            assert read(row[None], 16_000).payload == PAYLOAD
+        else:
+            assert not row.any()
+
+
+@pytest.mark.parametrize(("pitch", "tempo"), [(1.1, 1.1), (0.9, 0.9)])
+def test_ten_percent_of_speed_are_searched(pitch: float, tempo: float) -> None:
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(1 / pitch).limit_denominator(1000)
+    marked, _ = embed(babble(8, 16_000), 16_000)
+    played = resample_poly(marked, ratio.numerator, ratio.denominator, axis=1)
+    found = read(played.astype(np.float32), 16_000)
+    assert (found.present, found.payload) == (True, PAYLOAD)
+    assert found.details["tempo"] == pytest.approx(tempo, abs=0.004)
+
+
+def test_bit_error_rate() -> None:
+    """0 for a clean mark, half for another key or payload, between for damage; never a guess."""
+    sound = babble(8, 16_000)
+    marked, _ = embed(sound, 16_000)
+
+    def rate_of(what, key=KEY, payload=PAYLOAD) -> float:
+        meter = LevelMeter(16_000)
+        meter.feed(what)
+        return MARKER.bit_error_rate(meter.finish(), key, payload)
+
+    clean = rate_of(marked)
+    noise = np.random.default_rng(0).normal(0, np.sqrt(np.mean(sound**2) / 30), sound.shape)
+    damaged = rate_of((marked + noise).astype(np.float32))
+    assert clean < 0.1
+    assert clean < damaged < 0.4
+    assert rate_of(marked, key=OTHER) == pytest.approx(0.42, abs=0.12)
+    assert rate_of(np.zeros((1, 32_000), np.float32)) == 0.5
+    assert rate_of(marked[:, :100]) == 0.5
+
+
+def test_a_weak_mark_says_so() -> None:
+    sound = babble(8, 16_000)
+    marked, _ = embed(sound, 16_000)
+    assert read(marked, 16_000).details["weak"] == 0
+    faint = sound + 0.3 * (marked - sound)
+    found = read(faint, 16_000)
+    assert not found.present or found.details["weak"] == 1
 
 
 def test_bare_tones_are_refused_at_the_last_attempt() -> None:
@@ -230,9 +301,9 @@ def test_refused_before_the_first_sample() -> None:
 
     with pytest.raises(CannotMark, match="no sound"):
         MARKER.embedder(raw(samples=None), 1, KEY)
-    with pytest.raises(CannotMark, match="6000 Hz"):
+    with pytest.raises(CannotMark, match="too low for an audio mark: 6000 Hz < 8000 Hz"):
         MARKER.embedder(raw(rate_hz=6_000), 1, KEY)
-    with pytest.raises(CannotMark, match="too short"):
+    with pytest.raises(CannotMark, match=r"too short for an audio mark: 1\.0 s < 2\.0 s"):
         MARKER.embedder(raw(kind=Kind.VIDEO, frame_count=24, frame_rate=Fraction(24)), 1, KEY)
     with pytest.raises(UsageError, match="payload"):
         MARKER.embedder(raw(), 2**32, KEY)
