@@ -94,6 +94,7 @@ def generate(
                 manifest,
                 workspace.signer,
                 timestamp_url=workspace.timestamp_url,
+                consume=True,
             )
         released = claims.release(stage, raw, decision, manifest, signed, marked, meter)
         registry.add_release(  # 8

@@ -235,7 +235,8 @@ def _encode(
         marked = marked.with_frames(map(picture.frame, raw.frames))
     if raw.samples is not None and "audio" in embedders:
         marked = marked.with_samples(_marked_samples(embedders["audio"], raw.samples))
-    media.encode(marked, destination, progress=progress, cancelled=cancelled)
+    spec = media.EncodeSpec(signing_room=True)
+    media.encode(marked, destination, spec, progress=progress, cancelled=cancelled)
     marks: dict[str, Mark] = {}
     for name, embedder in embedders.items():
         try:

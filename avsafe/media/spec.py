@@ -20,6 +20,7 @@ class EncodeSpec:
     audio_kbps: int = 192
     pixel_format: str = "yuv420p"  # what every player shows
     faststart: bool = False  # the index before the data; rewrites the file once
+    signing_room: bool = False  # index and room for a credential before the data, in one pass
     image_quality: int = 95  # JPEG and lossy WebP, 1..100
     lossless: bool = False  # WebP
     threads: int = 4  # fixed, because x264's output depends on it

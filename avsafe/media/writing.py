@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 
 from avsafe.errors import Cancelled, GeneratorFailed, UsageError
 from avsafe.media import colour
+from avsafe.media.roomy import BUFFER, RoomyFile, room_for
 from avsafe.media.spec import EncodeSpec
 from avsafe.types import never_cancelled, no_progress
 
@@ -117,10 +119,21 @@ class _Writer:
 
     def run(self) -> None:
         options = {"fflags": "+bitexact"}
-        if self._spec.faststart and self._format in ("mp4", "mov", "ipod"):
+        is_movie = self._format in ("mp4", "mov", "ipod")
+        room = room_for(self._raw) if self._spec.signing_room and is_movie else 0
+        if room:
+            roomy = RoomyFile(self._destination, room)
+            with closing(roomy):
+                self._write(roomy, options)
+                roomy.settle()
+            return
+        if self._spec.faststart and is_movie:
             options["movflags"] = "+faststart"
+        self._write(str(self._destination), options)
+
+    def _write(self, target: str | RoomyFile, options: dict[str, str]) -> None:
         with av.open(
-            str(self._destination), "w", format=self._format, container_options=options
+            target, "w", format=self._format, container_options=options, buffer_size=BUFFER
         ) as container:
             tracks: list[_Track] = []
             if self._raw.frames is not None and self._video_codec is not None:

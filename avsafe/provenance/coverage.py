@@ -63,7 +63,7 @@ def uncovered(
             if not isinstance(data, Mapping):
                 continue
             if label.startswith("c2pa.hash.bmff"):
-                ranges += _bmff(file, data.get("exclusions") or ())
+                ranges += _bmff(file, data.get("exclusions") or (), data.get("merkle") or ())
             elif label.startswith("c2pa.hash.data"):
                 ranges += _excluded_ranges(file, data.get("exclusions") or ())
             elif label.startswith("c2pa.hash.boxes"):
@@ -80,11 +80,21 @@ def uncovered(
 # ---------------------------------------------------------------- ISO base media
 
 
-def _bmff(file: BinaryIO, exclusions: Sequence[Mapping[str, Any]]) -> list[ByteRange]:
+def _bmff(
+    file: BinaryIO,
+    exclusions: Sequence[Mapping[str, Any]],
+    leaves: Sequence[Mapping[str, Any]],
+) -> list[ByteRange]:
     ranges = []
     boxes = list(_walk(file))
+    # Leaves in blocks cover all of the media data. Those of single samples or of fragments do not:
+    # what lies between samples, or is left out of a fragment, stays uncovered.
+    in_blocks = all("fixedBlockSize" in item or "variableBlockSizes" in item for item in leaves)
+    hashed = bool(leaves) and in_blocks and not any(path == "/moof" for path, _ in boxes)
     for exclusion in exclusions:
         xpath = str(exclusion.get("xpath", ""))
+        if hashed and xpath == "/mdat":
+            continue
         for path, box in boxes:
             if path == xpath and _selected(file, box, exclusion):
                 for start, end in _subsets(box, exclusion):

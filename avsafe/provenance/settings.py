@@ -117,8 +117,12 @@ def signing(anchors: str) -> dict[str, dict[str, Any]]:
     )
 
 
-def context(settings: Mapping[str, Mapping[str, Any]]) -> c2pa.Context:
-    """A library context from checked settings. Make one per call: it does not survive a fork."""
+def context(
+    settings: Mapping[str, Mapping[str, Any]], signer: c2pa.Signer | None = None
+) -> c2pa.Context:
+    """A library context from checked settings. Make one per call: it does not survive a fork.
+
+    A signer is consumed: it belongs to the context from then on."""
     import c2pa
 
     check(settings)
@@ -130,7 +134,7 @@ def context(settings: Mapping[str, Mapping[str, Any]]) -> c2pa.Context:
             for parent in parents:
                 node = node.setdefault(parent, {})
             node[last] = value
-    return c2pa.Context.from_dict(nested)
+    return c2pa.Context.from_dict(nested, signer=signer)
 
 
 def _common(anchors: str) -> dict[str, dict[str, Any]]:

@@ -75,6 +75,35 @@ def write_store(path: Path, location: StoreLocation, store: bytes) -> None:
             file.write(struct.pack(">I", zlib.crc32(b"caBX" + store)))
 
 
+def unwrapped(box: bytes) -> bytes:
+    """The store inside a uuid box of an ISO base media file."""
+    at = box.find(b"jumb") - 4
+    if at < 0 or box.find(_STORE_TYPE) != at + 16:
+        raise UnsupportedMedia("The box holds no manifest store.")
+    return box[at : at + struct.unpack(">I", box[at : at + 4])[0]]
+
+
+def active_manifest(store: bytes) -> str:
+    """The label of the last manifest in a store: the one that counts (C2PA 2.x, "Locating the
+    active manifest"). Raises UnsupportedMedia for what is no store."""
+    label, position = b"", 8 + _u32(store, 8)  # after the store's own description box
+    while position + 8 <= len(store):
+        size = _u32(store, position)
+        if size < 8:
+            break  # padding
+        if store[position + 4 : position + 8] == b"jumb":
+            name = position + 8 + 8 + 16 + 1  # two box headers, the type, the toggles
+            label = store[name : store.find(b"\0", name)]
+        position += size
+    if not label.startswith((b"urn:c2pa:", b"urn:uuid:")):
+        raise UnsupportedMedia("The store names no active manifest.")
+    return label.decode("latin-1")
+
+
+def _u32(data: bytes, position: int) -> int:
+    return int.from_bytes(data[position : position + 4], "big")
+
+
 def _search(file: BinaryIO) -> int | None:
     """The offset of the first manifest store: its type stands 16 bytes into its first box."""
     file.seek(0)

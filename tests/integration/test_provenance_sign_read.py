@@ -60,7 +60,8 @@ def media_byte(path: Path) -> int:
     anchors = {b"ftyp": b"mdat", b"WAVE": b"data", b"WEBP": b"VP8", b"\x89PNG": b"IDAT"}
     for magic, name in anchors.items():
         if magic in data[:16]:
-            return data.find(name) + 60
+            find = data.rfind if name == b"mdat" else data.find  # a credential names mdat as well
+            return find(name) + 60
     return len(data) - 40
 
 
