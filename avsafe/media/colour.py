@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
@@ -149,7 +150,9 @@ class Orientation:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """From the display matrix (ISO/IEC 14496-12, 6.2.2): x' = a x + c y, y' = b x + d y."""
-    side_data: Iterable[Any] = frame.side_data  # PyAV's stubs call it a mapping of names
+    # frame.side_data would make a ring of frame and container: only the garbage collector would
+    # free the picture, and a 1080p clip would hold half a gigabyte of them
+    side_data: Iterable[Any] = cast("Any", SideDataContainer)(frame)
     for data in side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = struct.unpack("=5i", bytes(data)[:20])
