@@ -3,10 +3,13 @@
 Legend: ``h`` ``w`` pixels of the frame; ``s`` canonical scale, 360 / min(h, w); levels are 0..255.
 
 The tile is added to red, green and blue alike (luma only), times a mask that follows texture and
-brightness, times one strength for the frame. The strength brings each frame's PSNR to the target
-(mean square error over the three channels, marked against unmarked 8-bit frames), follows the
-content smoothly in time so that nothing flickers, is limited where a picture is flat, and is cut at
-once when a frame would fall below the floor.
+brightness, times one strength for the frame, times the sign of the segment. The strength brings
+each frame's PSNR to the target (mean square error over the three channels, marked against unmarked
+8-bit frames), follows the content smoothly in time so that nothing flickers, is limited where a
+picture is flat, and is cut at once when a frame would fall below the floor.
+
+What is added is computed for every third frame or so, and at once after a cut: the mask of a moving
+scene may be old by a tenth of a second.
 """
 
 from __future__ import annotations
@@ -20,31 +23,33 @@ from avsafe.errors import CannotMark, UsageError
 from avsafe.types import Frame, Kind, Mark, Samples
 from avsafe.watermark.tile import (
     ALGORITHM,
-    MAX_CYCLES,
     PAYLOAD_BITS,
     PERIOD,
     SHORT_SIDE,
     Tile,
+    sign_at,
 )
 
 PSNR_FLOOR_DB = 42.0  # no frame of any clip lies below
-PSNR_TARGET_DB = (43.0, 42.1)  # attempt 0, attempt 1
-_FLAT_LEVELS = (0.9, 1.6)  # standard deviation of the mark in flat mid-grey areas, at most
-MIN_SHORT_SIDE = 128  # pixels
-_NYQUIST = 0.48  # cycles per pixel that a frame can show
+PSNR_TARGET_DB = (43.9, 42.2)  # attempt 0, attempt 1
+_FLAT_LEVELS = (0.9, 1.5)  # standard deviation of the mark in flat mid-grey areas, at most
+MIN_SHORT_SIDE = 128  # pixels: the shortest waves are then 2.3 pixels long
 _SMOOTH_S = 0.5  # time constant of the strength
-_TEXTURE_GAIN, _TEXTURE_LEAST, _TEXTURE_MOST = 0.10, 0.65, 2.4  # from a texture of 0 to 17 levels
+_TEXTURE_GAIN, _TEXTURE_LEAST, _TEXTURE_MOST = 0.08, 0.7, 2.2  # from a texture of 0 to 19 levels
 # The same wave is coarser, and shows more, in a large picture, where it also survives coding best
 _FLAT_RELIEF = 0.35  # power of 480 / short side: at 1080 pixels the limit is 0.75 of that at 480
+_RENEW_S = 0.12  # the mask is computed anew
+_CUT_LEVELS = 12.0  # mean difference of thumbnails, to the frame that the mask was computed for
+_MOST_SIDE = 32000  # OpenCV warps up to 2^15
 
 
 def texture_mask(luma: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Canonical luma ``(h, w)`` -> how much the eye forgives there, 0.39 (flat, black) to 2.4.
+    """Canonical luma ``(h, w)`` -> how much the eye forgives there, 0.42 (flat, black) to 2.2.
 
     The local deviation is eroded first, so that the flat side of an edge counts as flat.
 
     >>> round(float(texture_mask(np.full((64, 64), 128, np.float32)).max()), 2)
-    0.65
+    0.7
     """
     import cv2
 
@@ -63,14 +68,15 @@ def pattern(tile: Tile, payload: int, height: int, width: int) -> NDArray[np.flo
     import cv2
 
     scale = SHORT_SIDE / min(height, width)
-    period = tile.draw(payload, max_cycles=min(MAX_CYCLES, _NYQUIST / scale * PERIOD))
+    period = tile.draw(payload)
     rows, columns = (int(np.ceil(side * scale)) + 4 for side in (height, width))
     sheet = np.tile(period, (rows // PERIOD + 1, columns // PERIOD + 1))
     if scale == 1:
         return sheet[:height, :width].copy()
-    if max(sheet.shape) > 32000 or max(height, width) > 32000:  # OpenCV warps up to 2^15
+    if max(sheet.shape) > _MOST_SIDE or max(height, width) > _MOST_SIDE:
         raise CannotMark(
-            f"A picture of {width}x{height} is too long to mark: 32000 pixels a side at most."
+            f"A picture of {width}x{height} is too long to mark: {_MOST_SIDE} pixels a side "
+            "at most."
         )
     grow = 1 / scale
     shift = 0.5 * grow - 0.5  # pixel centres onto pixel centres
@@ -97,8 +103,8 @@ class TileEmbedder:
     ) -> None:
         if min(height, width) < MIN_SHORT_SIDE:
             raise CannotMark(
-                f"A picture of {width}x{height} is too small to carry the mark: its short side "
-                f"needs {MIN_SHORT_SIDE} pixels. Make it larger first."
+                f"A picture of {width}x{height} is too small for the mark: {min(height, width)} < "
+                f"{MIN_SHORT_SIDE} pixels on its short side. Make it larger first."
             )
         level = min(max(attempt, 0), len(PSNR_TARGET_DB) - 1)
         self._payload, self._modality = payload, modality
@@ -107,64 +113,97 @@ class TileEmbedder:
         self._target = _mse(PSNR_TARGET_DB[level])
         relief = min(1.0, (480 / min(height, width)) ** _FLAT_RELIEF)
         self._flat = _FLAT_LEVELS[level] * relief / _TEXTURE_LEAST
-        rate = float(frame_rate) if frame_rate else 25.0
-        self._memory = float(np.exp(-1 / (rate * _SMOOTH_S)))
-        self._strength: float | None = None  # smoothed, on a logarithmic scale
+        self._rate = float(frame_rate) if frame_rate else 25.0
+        self._renew = max(1, round(_RENEW_S * self._rate))
+        self._memory = float(np.exp(-self._renew / (self._rate * _SMOOTH_S)))
+        self._log_strength: float | None = None  # smoothed
         self._response = 1.0  # measured over predicted error: rounding and clipping
         self._sum_db = 0.0
         self._frames = 0
-        self._small = self._canonical_size()
+        self._age = 0  # frames since the mask was computed
+        self._sign = 1
+        self._thumbnail: NDArray[np.uint8] | None = None
+        scale = min(1.0, SHORT_SIDE / min(height, width))
+        self._small = (round(width * scale), round(height * scale))
         self._delta = np.empty((height, width), np.float32)
-        self._step = np.empty((height, width), np.int16)
-        self._steps = np.empty((height, width, 3), np.int16)
-
-    def _canonical_size(self) -> tuple[int, int]:
-        scale = min(1.0, SHORT_SIDE / min(self._shape[:2]))
-        return round(self._shape[1] * scale), round(self._shape[0] * scale)
+        self._more = np.empty(self._shape, np.uint8)  # levels added, and
+        self._less = np.empty(self._shape, np.uint8)  # levels taken away
 
     def frame(self, frame: Frame) -> Frame:
         """The marked frame, a new array. Raises UsageError for another size or type."""
-        import cv2
-
         if frame.shape != self._shape or frame.dtype != np.uint8:
             raise UsageError(
                 f"A frame of shape {frame.shape} {frame.dtype} came to an embedder for "
                 f"{self._shape} uint8. All frames of a clip have one size."
             )
-        luma = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        if self._small != (self._shape[1], self._shape[0]):
-            luma = cv2.resize(luma, self._small, interpolation=cv2.INTER_AREA)
-        mask = texture_mask(luma.astype(np.float32))
-        power = float(cv2.norm(mask, cv2.NORM_L2SQR)) / mask.size
-        wanted = np.log(min(np.sqrt(self._target / (power * self._response)), self._flat))
-        if self._strength is None:
-            self._strength = wanted
-        self._strength = self._memory * self._strength + (1 - self._memory) * wanted
-        if mask.shape != self._shape[:2]:
-            mask = np.asarray(
-                cv2.resize(mask, self._shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32
-            )
-        strength = float(np.exp(self._strength))
-        marked, error = self._add(frame, mask, strength)
-        if strength**2 * power > 0.25:  # below, nearly all steps round to 0: no measure
-            response = error / (strength**2 * power)
-            self._response += 0.1 * (min(max(response, 0.5), 1.5) - self._response)
+        before, self._sign = self._sign, sign_at(self._frames / self._rate)
+        if self._is_new(frame):
+            self._compute(frame)
+        elif before != self._sign:
+            self._more, self._less = self._less, self._more
+        marked, error = self._add(frame)
+        weaker = 1.0
         while error > _mse(PSNR_FLOOR_DB):
-            strength *= 0.98 * np.sqrt(_mse(PSNR_FLOOR_DB) / error)
-            marked, error = self._add(frame, mask, strength)
+            weaker *= 0.98 * float(np.sqrt(_mse(PSNR_FLOOR_DB) / error))
+            self._levels(weaker)
+            marked, error = self._add(frame)
         self._sum_db += _psnr(error)
         self._frames += 1
         return marked
 
-    def _add(self, frame: Frame, mask: NDArray[np.float32], strength: float) -> tuple[Frame, float]:
-        """The frame marked at one strength, and its mean square error."""
+    def _is_new(self, frame: Frame) -> bool:
+        """Whether the mask must be computed for this frame."""
+        step = max(1, min(frame.shape[:2]) // 24)
+        thumbnail = frame[step // 2 :: step, step // 2 :: step, 1]
+        before, self._age = self._thumbnail, self._age + 1
+        if before is not None and self._age < self._renew:
+            change = np.abs(thumbnail.astype(np.int16) - before)
+            if float(change.mean()) < _CUT_LEVELS:
+                return False
+        self._thumbnail, self._age = thumbnail.copy(), 0
+        return True
+
+    def _compute(self, frame: Frame) -> None:
+        """What is added from here on."""
         import cv2
 
+        height, width = self._shape[:2]
+        small = frame
+        if self._small != (width, height):
+            small = cv2.resize(frame, self._small, interpolation=cv2.INTER_AREA)
+        mask = texture_mask(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32))
+        power = float(cv2.norm(mask, cv2.NORM_L2SQR)) / mask.size
+        wanted = float(np.log(min(np.sqrt(self._target / (power * self._response)), self._flat)))
+        if self._log_strength is None:
+            self._log_strength = wanted
+        self._log_strength = self._memory * self._log_strength + (1 - self._memory) * wanted
+        if mask.shape != (height, width):
+            mask = np.asarray(
+                cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
+            )
+        strength = float(np.exp(self._log_strength))
         cv2.multiply(mask, self._pattern, self._delta, strength)
-        np.rint(self._delta, out=self._delta)
-        self._step[...] = self._delta
-        cv2.merge([self._step] * 3, self._steps)
-        marked = np.asarray(cv2.add(frame, self._steps, dtype=cv2.CV_8U), np.uint8)
+        self._levels(1.0)
+        if strength**2 * power > 0.25:  # below, nearly all steps round to 0: no measure
+            added = float(cv2.norm(self._more, cv2.NORM_L2SQR) + cv2.norm(self._less, cv2.NORM_L2SQR))
+            response = added / frame.size / (strength**2 * power)
+            self._response += 0.2 * (min(max(response, 0.5), 1.5) - self._response)
+
+    def _levels(self, factor: float) -> None:
+        """The delta in whole levels, those added and those taken away, for three channels."""
+        import cv2
+
+        for target, sign in ((self._more, self._sign), (self._less, -self._sign)):
+            # rounds to the nearest level, and what is below 0 to 0
+            one = cv2.multiply(self._delta, sign * factor, dtype=cv2.CV_8U)
+            cv2.merge([one, one, one], target)
+
+    def _add(self, frame: Frame) -> tuple[Frame, float]:
+        """The marked frame, and its mean square error."""
+        import cv2
+
+        marked = cv2.add(frame, self._more)
+        cv2.subtract(marked, self._less, marked)
         return marked, float(cv2.norm(frame, marked, cv2.NORM_L2SQR)) / frame.size
 
     def samples(self, block: Samples) -> Samples:

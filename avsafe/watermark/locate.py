@@ -1,41 +1,67 @@
-"""Find the tile in a residual and read it: scale search, sync peak, soft decision, joint test.
+"""Find the tile in a residual and read it: search of placements, sync peak, soft decision, test.
 
-Legend: ``h`` ``w`` canonical pixels; ``a`` ``b`` vertical and horizontal size of the tile as found
-over its nominal size; ``q`` waves; ``z`` sync peak over its standard deviation under a random key.
+Legend: ``h`` ``w`` canonical pixels; a *placement* says how the tile lies in the picture: turned,
+stretched by ``a`` (vertical) and ``b`` (horizontal), mirrored; ``M`` its 2x2 matrix from tile to
+picture coordinates (y, x); ``q`` waves; ``z`` sync peak over its standard deviation under a random
+key.
 
-A picture that was scaled, cropped or mirrored shows the tile's waves at other frequencies and
-phases. One zero-padded Fourier transform of the whole residual holds all of them: a hypothesis
-(a, b, mirrored) reads it at the frequencies k / (T a), k / (T b), and one inverse transform of
-those values gives the match at all T x T shifts together.
+A picture that was scaled, cropped, turned or mirrored shows the tile's waves at other frequencies
+and phases. One zero-padded Fourier transform of the whole residual holds all of them: a placement
+reads it at the frequencies M^-T k / T, and one inverse transform of those values gives the match at
+all T x T shifts together, for both signs of the tile.
+
+Sizes are searched one by one. Turns and unequal stretches are too many for that: the tile repeats,
+so the autocorrelation of the residual has peaks at M (T n) for whole n. It needs no key and shows
+the few placements worth a match (up to quarter turns and mirroring, which look the same there).
 
 **False positives.** For a residual that does not depend on the key, the sync phases are
 independent and uniform, so the match c = sum |R_k| cos(phase) at one hypothesis obeys
-P(c > z sigma) <= exp(-z^2 / 2) with sigma^2 = sum |R_k|^2 / 2 (the moment generating function of
-the cosine of a uniform phase is I0(s) <= exp(s^2 / 4)). The data signs are independent of them, so
-each attempt to decode passes the CRC32 with probability 2^-32 (see channel). Hence, with N
+P(|c| > z sigma) <= 2 exp(-z^2 / 2) with sigma^2 = sum |R_k|^2 / 2 (the moment generating function
+of the cosine of a uniform phase is I0(s) <= exp(s^2 / 4)). Which placements are tried follows from
+the residual and the sync waves alone. The data signs are independent of both, so each attempt to
+decode passes the CRC32 with a probability of at most channel.FALSE_PASS_PER_TRY. Hence, with N
 hypotheses and at most A attempts, the p-value of the best attempt is at most
-min(A, N exp(-z^2 / 2)) 2^-32.
+min(A, N exp(-z^2 / 2)) FALSE_PASS_PER_TRY.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avsafe.watermark import channel
-from avsafe.watermark.tile import MAX_CYCLES, PAYLOAD_BITS, PERIOD, Tile
+from avsafe.watermark.tile import MAX_CYCLES, MIN_CYCLES, PAYLOAD_BITS, PERIOD, Tile
 
 # Sizes searched: a crop to half the short side makes the tile twice as large, a letterbox smaller
-COARSE = np.exp(np.arange(np.log(0.55), np.log(2.1), 0.004))  # 0.4 %: under a pixel at the border
-ATTEMPTS = 8  # coarse peaks that are refined and decoded in the full search of one residual
-MOST_ATTEMPTS = 1 + ATTEMPTS  # with the one at the nominal size; a file has up to four residuals
-_BATCH = 32  # sizes transformed together
+SIZES = np.exp(np.arange(np.log(0.55), np.log(2.1), 0.006))  # 0.6 %: a pixel at the border
+ATTEMPTS = 6  # peaks that are refined and decoded in the search of sizes
+TURNED_ATTEMPTS = 4  # and in that of turned and unequally stretched placements
+MOST_P_VALUE = 1e-6  # of a reading that counts
+_BATCH = 32  # placements transformed together
 _OVERSAMPLING = 2
 _WHITEN = 9  # width, in waves of the tile, of the window that estimates the host's spectrum
 _LOUDEST = 2.5  # times the local level
+_BLOCK = 32  # canonical pixels; of 16, 24, 32, 48 the one that left most energy after CRF 35
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a tile lies in the picture, up to a shift."""
+
+    a: float = 1.0  # vertical size, of the tile as found over its nominal size
+    b: float = 1.0  # horizontal
+    turn: float = 0.0  # radians, counter-clockwise as seen
+    mirrored: bool = False
+
+    def matrix(self) -> NDArray[np.float64]:
+        """Tile (y, x) -> picture (y, x)."""
+        c, s = np.cos(self.turn), np.sin(self.turn)
+        stretch = np.diag([self.a, -self.b if self.mirrored else self.b])
+        turned: NDArray[np.float64] = np.array([[c, -s], [s, c]]) @ stretch
+        return turned
 
 
 @dataclass(frozen=True)
@@ -43,10 +69,9 @@ class Peak:
     """One hypothesis and how well the sync waves match."""
 
     z: float
-    a: float
-    b: float
-    mirrored: bool
-    dy: float  # canonical tile pixels: where the tile's origin lies
+    placement: Placement
+    sign: int  # of the tile: it changes with time
+    dy: float  # tile pixels: where the tile's origin lies
     dx: float
 
 
@@ -56,38 +81,73 @@ class Reading:
 
     peak: Peak
     decoded: channel.Decoded
-    hypotheses: int  # tried so far: sizes x mirror x shifts, refinements included
-    attempts: int  # CRC32 tests so far
+    hypotheses: int  # tried so far: placements x shifts, refinements included
+    attempts: int  # words decoded so far
 
     @property
     def accepted(self) -> bool:
-        """The CRC32 fits, and the codeword correlates better than a word of noise does."""
-        return self.decoded.crc_ok and self.decoded.correlation >= channel.CORRELATION_FLOOR
+        """The CRC32 fits, and chance is ruled out (MOST_P_VALUE)."""
+        return self.decoded.crc_ok and self.p_value <= MOST_P_VALUE
 
     @property
     def p_value(self) -> float:
-        """Upper bound under "no mark with this key", of an accepted reading; else 1."""
-        if not self.accepted:
+        """Upper bound under "no mark with this key" of a word that fits its CRC32; else 1."""
+        if not self.decoded.crc_ok:
             return 1.0
         chance = min(self.attempts, self.hypotheses * float(np.exp(-(self.peak.z**2) / 2)))
-        return min(1.0, chance * channel.CRC_FALSE_PASS)
+        return min(1.0, chance * channel.FALSE_PASS_PER_TRY)
 
     @property
     def sync_p_value(self) -> float:
         """Upper bound for the sync peak alone: a tile is there, readable or not."""
-        return min(1.0, self.hypotheses * float(np.exp(-(self.peak.z**2) / 2)))
+        return min(1.0, 2 * self.hypotheses * float(np.exp(-(self.peak.z**2) / 2)))
 
-    def among(self, readings: Sequence[Reading]) -> Reading:
+    def among(self, readings: Iterable[Reading]) -> Reading:
         """This reading, charged with the hypotheses and attempts of all."""
+        every = list(readings)
         return replace(
             self,
-            hypotheses=sum(reading.hypotheses for reading in readings),
-            attempts=sum(reading.attempts for reading in readings),
+            hypotheses=sum(reading.hypotheses for reading in every),
+            attempts=sum(reading.attempts for reading in every),
         )
 
 
+def whitened(residual: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The residual with equal energy in every wave of every block of 32 x 32 pixels.
+
+    Edges and texture are strong in few waves and places, the mark is weak in all of them: keeping
+    phases only leaves twice to three times its share of energy.
+
+    >>> whitened(np.ones((40, 50), np.float32)).shape
+    (40, 50)
+    """
+    from scipy import fft
+
+    size, hop = _BLOCK, _BLOCK // 2
+    height, width = residual.shape
+    padded = np.pad(residual, ((hop, size), (hop, size)), mode="reflect" if min(
+        residual.shape
+    ) > size else "symmetric")
+    window = np.sin(np.pi * (np.arange(size) + 0.5) / size).astype(np.float32)
+    taper = np.outer(window, window)
+    blocks = np.lib.stride_tricks.sliding_window_view(padded, (size, size))[::hop, ::hop]
+    waves = fft.rfft2(blocks * taper)
+    level = np.abs(waves)
+    waves /= level + 0.02 * float(np.median(level)) + 1e-6
+    flat = fft.irfft2(waves, (size, size)).astype(np.float32) * taper
+    rows, columns = flat.shape[:2]
+    out = np.zeros(((rows + 1) * hop, (columns + 1) * hop), np.float32)
+    for y in (0, 1):
+        for x in (0, 1):
+            part = flat[:, :, y * hop : (y + 1) * hop, x * hop : (x + 1) * hop]
+            out[y * hop : (y + rows) * hop, x * hop : (x + columns) * hop] += part.transpose(
+                0, 2, 1, 3
+            ).reshape(rows * hop, columns * hop)
+    return np.ascontiguousarray(out[hop : hop + height, hop : hop + width])
+
+
 class Spectrum:
-    """The whitened Fourier transform of a residual, readable between its samples."""
+    """The whitened Fourier transform of a residual ``(h, w)``, readable between its samples."""
 
     def __init__(self, residual: NDArray[np.float32]) -> None:
         import cv2
@@ -97,7 +157,7 @@ class Spectrum:
         rows = fft.next_fast_len(_OVERSAMPLING * height)
         columns = fft.next_fast_len(_OVERSAMPLING * width)
         padded = np.zeros((rows, columns), np.float32)
-        padded[:height, :width] = residual
+        padded[:height, :width] = whitened(residual)
         # origin in the middle: the phase then turns slowly and can be interpolated
         padded = np.roll(padded, (-(height // 2), -(width // 2)), (0, 1))
         values = fft.fftshift(fft.fft2(padded))
@@ -110,17 +170,18 @@ class Spectrum:
         values /= level + max(float(level.max()) * 1e-6, 1e-12)
         self._planes = np.stack([values.real, values.imag], axis=-1).astype(np.float32)
         self._rows, self._columns = rows, columns
+        self._reach = (height, width)
 
     def at(
-        self, waves: NDArray[np.int64], sizes: NDArray[np.float64], *, mirrored: bool
+        self, waves: NDArray[np.int64], placements: Sequence[Placement]
     ) -> NDArray[np.complex64]:
-        """Values ``(n, q)`` at the waves of tiles of sizes ``(n, 2)``; beyond Nyquist 0."""
+        """Values ``(n, q)`` at the waves of n placements; beyond Nyquist 0."""
         import cv2
 
-        per_y = self._rows / (PERIOD * sizes[:, :1])
-        per_x = self._columns / (PERIOD * sizes[:, 1:]) * (-1 if mirrored else 1)
-        y = (waves[:, 0] * per_y + self._rows // 2).astype(np.float32)
-        x = (waves[:, 1] * per_x + self._columns // 2).astype(np.float32)
+        inverse = np.linalg.inv(np.array([placement.matrix() for placement in placements]))
+        frequency = np.einsum("nji,qj->nqi", inverse, waves) / PERIOD  # M^-T k / T
+        y = (frequency[..., 0] * self._rows + self._rows // 2).astype(np.float32)
+        x = (frequency[..., 1] * self._columns + self._columns // 2).astype(np.float32)
         read = cv2.remap(
             self._planes, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=0
         )
@@ -129,9 +190,66 @@ class Spectrum:
         values *= np.minimum(1, _LOUDEST / np.maximum(strength, 1e-9))  # one line of the host
         return values
 
+    def autocorrelation(self) -> Autocorrelation:
+        """Of the part of the spectrum where a tile of any searched size may lie."""
+        from scipy import fft
 
-def _match(tile: Tile, values: NDArray[np.complex64]) -> list[tuple[float, int, int]]:
-    """Sync values ``(n, q_s)`` -> z and whole-pixel shift of the best match of each."""
+        power = (self._planes**2).sum(axis=-1)
+        np.minimum(power, _LOUDEST**2, out=power)
+        y = np.arange(self._rows)[:, None] / self._rows - (self._rows // 2) / self._rows
+        x = np.arange(self._columns)[None] / self._columns - (self._columns // 2) / self._columns
+        radius = np.hypot(y, x) * PERIOD
+        power *= (radius > MIN_CYCLES / 1.6) & (radius < MAX_CYCLES / 0.7)
+        values = fft.irfft2(
+            fft.ifftshift(power)[:, : self._columns // 2 + 1], (self._rows, self._columns)
+        )
+        return Autocorrelation(fft.fftshift(values).astype(np.float32), self._reach)
+
+
+_REPEATS = np.array(
+    [(0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0), (1, 2), (1, -2), (2, 1), (2, -1), (0, 3)]
+)
+
+
+class Autocorrelation:
+    """How alike a residual is to itself at every shift."""
+
+    def __init__(self, values: NDArray[np.float32], reach: tuple[int, int]) -> None:
+        self._values = values
+        self._reach = np.array(reach)
+
+    def contrast(self) -> float:
+        """How clearly an upright tile of any size repeats: the best score over the usual one."""
+        size = np.exp(np.arange(np.log(0.55), np.log(2.1), 0.008))
+        scores = self.score(np.stack([size, size, np.zeros(size.size)], 1))
+        usual = float(np.median(np.abs(scores)))
+        return float(scores.max()) / usual if usual > 0 else 0.0
+
+    def score(self, placements: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``(n, 3)`` of (a, b, turn) -> ``(n,)`` mean similarity at the repeats of such a tile."""
+        import cv2
+
+        a, b, turn = placements.T
+        c, s = np.cos(turn), np.sin(turn)
+        matrix = np.stack([np.stack([c * a, -s * b], -1), np.stack([s * a, c * b], -1)], -2)
+        shift = np.einsum("nij,rj->nri", matrix, PERIOD * _REPEATS)
+        inside = np.all(np.abs(shift) < 0.8 * self._reach, axis=-1)
+        rows, columns = self._values.shape
+        read = cv2.remap(
+            self._values,
+            (shift[..., 1] + columns // 2).astype(np.float32),
+            (shift[..., 0] + rows // 2).astype(np.float32),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=0,
+        )
+        # the sum of r values of noise is sqrt(r) times one
+        found: NDArray[np.float64] = (read * inside).sum(-1) / np.sqrt(np.maximum(inside.sum(-1), 1))
+        return found
+
+
+def _match(tile: Tile, values: NDArray[np.complex64]) -> list[tuple[float, int, int, int]]:
+    """Sync values ``(n, q_s)`` -> z, sign and whole-pixel shift of the best match of each."""
     from scipy import fft
 
     # the inverse real transform takes column 0 once and all others twice
@@ -140,12 +258,13 @@ def _match(tile: Tile, values: NDArray[np.complex64]) -> list[tuple[float, int, 
     grid[:, tile.sync[:, 0], tile.sync[:, 1]] = turned
     columns = fft.ifft(grid, axis=1, overwrite_x=True)  # the columns beyond the band stay 0
     match = fft.irfft(columns, PERIOD, axis=2).reshape(len(values), -1)
-    best = match.argmax(axis=1)
+    high, low = match.argmax(axis=1), match.argmin(axis=1)
     found = []
-    for one, sync, place in zip(match, values, best, strict=True):
+    for one, sync, top, bottom in zip(match, values, high, low, strict=True):
+        sign, place = (1, top) if one[top] >= -one[bottom] else (-1, bottom)
         sigma = _sigma(sync)
-        z = float(one[place]) * PERIOD**2 / 2 / sigma if sigma > 0 else 0.0
-        found.append((z, *divmod(int(place), PERIOD)))
+        z = sign * float(one[place]) * PERIOD**2 / 2 / sigma if sigma > 0 else 0.0
+        found.append((z, sign, *divmod(int(place), PERIOD)))
     return found
 
 
@@ -154,23 +273,17 @@ def _sigma(values: NDArray[np.complex64]) -> float:
     return float(np.sqrt(np.vdot(values, values).real / 2))
 
 
-def coarse(spectrum: Spectrum, tile: Tile, sizes: Sequence[float]) -> list[Peak]:
-    """The best peak of every size and mirroring, strongest first."""
-    peaks = []
-    for mirrored in (False, True):
-        for start in range(0, len(sizes), _BATCH):
-            some = [(size, size) for size in sizes[start : start + _BATCH]]
-            peaks += _peaks(spectrum, tile, some, mirrored=mirrored)
-    return sorted(peaks, key=lambda peak: -peak.z)
-
-
-def _peaks(
-    spectrum: Spectrum, tile: Tile, sizes: list[tuple[float, float]], *, mirrored: bool
-) -> list[Peak]:
-    found = _match(tile, spectrum.at(tile.sync, np.array(sizes), mirrored=mirrored))
-    return [
-        Peak(z, a, b, mirrored, dy, dx) for (a, b), (z, dy, dx) in zip(sizes, found, strict=True)
-    ]
+def peaks(spectrum: Spectrum, tile: Tile, placements: Sequence[Placement]) -> list[Peak]:
+    """The best match of every placement, in their order."""
+    found: list[Peak] = []
+    for start in range(0, len(placements), _BATCH):
+        some = placements[start : start + _BATCH]
+        matches = _match(tile, spectrum.at(tile.sync, some))
+        found += [
+            Peak(z, placement, sign, dy, dx)
+            for placement, (z, sign, dy, dx) in zip(some, matches, strict=True)
+        ]
+    return found
 
 
 _OFFSETS = np.linspace(-0.75, 0.75, 7)
@@ -184,80 +297,177 @@ def _at_offsets(tile: Tile, values: NDArray[np.complex64], peak: Peak) -> Peak:
     turned = values * tile.sync_back
     wy = np.exp(2j * np.pi / PERIOD * np.outer(peak.dy + _OFFSETS, tile.sync[:, 0]))
     wx = np.exp(2j * np.pi / PERIOD * np.outer(peak.dx + _OFFSETS, tile.sync[:, 1]))
-    match = ((wy * turned) @ wx.T).real
+    match = peak.sign * ((wy * turned) @ wx.T).real
     i, j = divmod(int(match.argmax()), len(_OFFSETS))
     return replace(
         peak, z=float(match[i, j]) / sigma, dy=peak.dy + _OFFSETS[i], dx=peak.dx + _OFFSETS[j]
     )
 
 
-_FINE = (-0.003, -0.002, -0.001, 0.001, 0.002, 0.003)
+_EQUAL_STEPS = (0.004, 0.002, 0.001)  # of the size; the search of sizes leaves up to 0.3 %
+_TURNED_STEPS = (0.008, 0.004, 0.002, 0.001)  # the autocorrelation leaves up to a pixel
 
 
-def refine(spectrum: Spectrum, tile: Tile, peak: Peak) -> Peak:
-    """Sizes to 0.1 % in each direction (rounding to even sizes stretches a little), then shift."""
-    best = peak
-    for vertical, horizontal in ((1, 1), (1, 0), (0, 1)):  # both, then one at a time
-        sizes = [(best.a * (1 + vertical * s), best.b * (1 + horizontal * s)) for s in _FINE]
-        others = _peaks(spectrum, tile, sizes, mirrored=peak.mirrored)
-        best = max([best, *others], key=lambda one: one.z)
-    values = spectrum.at(tile.sync, np.array([(best.a, best.b)]), mirrored=best.mirrored)[0]
-    return _at_offsets(tile, values, best)
+def refine(
+    spectrum: Spectrum, tile: Tile, peak: Peak, steps: Sequence[float], *, turned: bool
+) -> tuple[Peak, int]:
+    """Sizes (rounding to even sides stretches a little), turn, then shift; and how many were tried.
+
+    Both sizes together, each alone, and (``turned``) the turn take steps that shrink.
+    """
+    best, tried = peak, 0
+    for step in steps:
+        for a, b, turn in ((1, 1, 0), (1, -1, 0), (0, 0, 1)) if turned else ((1, 1, 0), (1, -1, 0)):
+            at = best.placement
+            others = [
+                replace(
+                    at,
+                    a=at.a * (1 + a * sign * step),
+                    b=at.b * (1 + b * sign * step),
+                    turn=at.turn + turn * sign * step,
+                )
+                for sign in (-1, 1)
+            ]
+            best = max([best, *peaks(spectrum, tile, others)], key=lambda one: one.z)
+            tried += len(others)
+    values = spectrum.at(tile.sync, [best.placement])[0]
+    return _at_offsets(tile, values, best), tried
+
+
+def data_parts(spectrum: Spectrum, tile: Tile, peak: Peak) -> NDArray[np.float64]:
+    """Soft values ``(2 q_d,)`` of the data waves at a peak, signs of the key removed."""
+    values = spectrum.at(tile.data, [peak.placement])[0]
+    turn = 2j * np.pi / PERIOD * (tile.data @ np.array([peak.dy, peak.dx]))
+    return peak.sign * tile.parts(values * np.exp(turn))
 
 
 def soft_bits(spectrum: Spectrum, tile: Tile, peak: Peak) -> NDArray[np.float64]:
-    """The soft coded bits at a peak."""
-    values = spectrum.at(tile.data, np.array([(peak.a, peak.b)]), mirrored=peak.mirrored)[0]
-    turn = 2j * np.pi / PERIOD * (tile.data @ np.array([peak.dy, peak.dx]))
-    return tile.soft_bits(values * np.exp(turn))
+    """The soft coded bits at a peak, waves weighted by how well the sync waves of their size do.
 
-
-def read(residual: NDArray[np.float32] | Spectrum, tile: Tile) -> Reading:
-    """Search sizes, mirrorings and shifts, decode the strongest peaks, return the best attempt.
-
-    ``residual`` is ``(h, w)`` float32, finite; pass its Spectrum to search with several keys.
-
-    The nominal size is tried first: a file that was only coded again needs nothing else.
-
-    >>> from avsafe.watermark.tile import tile_of_key
-    >>> read(np.zeros((360, 640), np.float32), tile_of_key(bytes(32))).decoded.crc_ok
-    False
+    Coding and scaling take the short waves first.
     """
-    spectrum = residual if isinstance(residual, Spectrum) else Spectrum(residual)
-    hypotheses = attempts = 0
-    best: Reading | None = None
-    for sizes, keep in (((1.0,), 1), (COARSE, ATTEMPTS)):
-        found = _spread(coarse(spectrum, tile, sizes), keep)
-        refined = [refine(spectrum, tile, peak) for peak in found]
-        hypotheses += 2 * len(sizes) * PERIOD**2
-        hypotheses += len(found) * (3 * len(_FINE) * PERIOD**2 + len(_OFFSETS) ** 2)
-        attempts += len(refined)
-        words = channel.decode_many([soft_bits(spectrum, tile, p) for p in refined], PAYLOAD_BITS)
-        for peak, decoded in zip(refined, words, strict=True):
-            if best is None or _rank(peak, decoded) > _rank(best.peak, best.decoded):
-                best = Reading(peak, decoded, 0, 0)
-        assert best is not None  # noqa: S101 -- keep >= 1 and sizes is never empty
-        best = replace(best, hypotheses=hypotheses, attempts=attempts)
-        if best.accepted:
-            break
-    assert best is not None  # noqa: S101
-    return best
+    length = channel.coded_length(PAYLOAD_BITS)
+    weights = np.repeat(_trust(spectrum, tile, peak), 2)
+    parts = data_parts(spectrum, tile, peak) * weights
+    summed: NDArray[np.float64] = np.bincount(tile.place, parts, minlength=length)
+    return summed
 
 
-def _rank(peak: Peak, decoded: channel.Decoded) -> tuple[bool, float]:
-    return decoded.crc_ok, peak.z
+def _trust(spectrum: Spectrum, tile: Tile, peak: Peak) -> NDArray[np.float64]:
+    """``(q_d,)`` amplitude of the mark by wave number, a straight line through the sync waves."""
+    values = spectrum.at(tile.sync, [peak.placement])[0] * tile.sync_back
+    turn = 2j * np.pi / PERIOD * (tile.sync @ np.array([peak.dy, peak.dx]))
+    seen = peak.sign * (values * np.exp(turn)).real
+    number = np.hypot(*tile.sync.T) - (MIN_CYCLES + MAX_CYCLES) / 2
+    slope, level = np.polyfit(number, seen, 1)
+    if not level > 0:
+        return np.ones(len(tile.data))
+    line = 1 + slope / level * (np.hypot(*tile.data.T) - (MIN_CYCLES + MAX_CYCLES) / 2)
+    trusted: NDArray[np.float64] = np.clip(line, 0.25, 1.75)  # 118 sync waves: a rough estimate
+    return trusted
 
 
-def _spread(peaks: list[Peak], count: int) -> list[Peak]:
+def read_plain(spectrum: Spectrum, tile: Tile) -> Reading:
+    """The placement of a file that was only coded again: nominal size, upright."""
+    peak = peaks(spectrum, tile, [Placement()])[0]
+    return _read(spectrum, tile, [peak], hypotheses=1, steps=_EQUAL_STEPS[1:], turned=False)
+
+
+def read_sizes(spectrum: Spectrum, tile: Tile) -> Reading:
+    """All sizes, mirrored or not, upright."""
+    tried = [Placement(size, size, 0.0, flip) for flip in (False, True) for size in SIZES]
+    found = _spread(peaks(spectrum, tile, tried), ATTEMPTS)
+    return _read(spectrum, tile, found, len(tried), _EQUAL_STEPS, turned=False)
+
+
+def read_turned(spectrum: Spectrum, tile: Tile) -> Reading:
+    """Turned up to 12 degrees (plus quarter turns), or stretched unequally, mirrored or not."""
+    tried = [
+        Placement(a, b, turn + quarter * np.pi / 2, flip)
+        for a, b, turn in repeats(spectrum.autocorrelation())
+        for quarter in range(4)
+        for flip in (False, True)
+    ]
+    found = _spread(peaks(spectrum, tile, tried), TURNED_ATTEMPTS)
+    return _read(spectrum, tile, found, len(tried), _TURNED_STEPS, turned=True)
+
+
+def _read(
+    spectrum: Spectrum,
+    tile: Tile,
+    found: list[Peak],
+    hypotheses: int,
+    steps: Sequence[float],
+    *,
+    turned: bool,
+) -> Reading:
+    """Refine and decode some peaks; the best attempt."""
+    refined = []
+    for peak in found:
+        better, tried = refine(spectrum, tile, peak, steps, turned=turned)
+        refined.append(better)
+        hypotheses += tried
+    shifts = hypotheses * PERIOD**2 + len(found) * len(_OFFSETS) ** 2
+    words = channel.decode_many([soft_bits(spectrum, tile, p) for p in refined], PAYLOAD_BITS)
+    readings = [
+        Reading(peak, decoded, shifts, len(found))
+        for peak, decoded in zip(refined, words, strict=True)
+    ]
+    return max(readings, key=rank)
+
+
+def rank(reading: Reading) -> tuple[bool, float]:
+    """Sorts readings: those whose CRC32 fits first, then by peak."""
+    return reading.decoded.crc_ok, reading.peak.z
+
+
+def _spread(found: list[Peak], count: int) -> list[Peak]:
     """The strongest peaks that aren't neighbours of a stronger one."""
     chosen: list[Peak] = []
-    for peak in peaks:
-        near = (
-            other.mirrored == peak.mirrored and abs(other.a / peak.a - 1) < 0.006
-            for other in chosen
-        )
-        if not any(near):
+    for peak in sorted(found, key=lambda one: -one.z):
+        if not any(_near(peak.placement, other.placement) for other in chosen):
             chosen.append(peak)
         if len(chosen) == count:
             break
     return chosen
+
+
+def _near(one: Placement, other: Placement) -> bool:
+    return (
+        one.mirrored == other.mirrored
+        and abs(one.a / other.a - 1) < 0.01
+        and abs(one.b / other.b - 1) < 0.01
+        and abs(one.turn - other.turn) < 0.01
+    )
+
+
+_KEPT = 5  # placements of each kind that the autocorrelation proposes
+
+
+def repeats(likeness: Autocorrelation) -> list[tuple[float, float, float]]:
+    """The likeliest (a, b, turn) of a repeating tile: turned ones, and unequally stretched ones."""
+    found: list[tuple[float, float, float]] = []
+    sizes = np.exp(np.arange(np.log(0.55), np.log(2.1), 0.008))
+    turns = np.radians(np.arange(-12, 12.1, 0.4))
+    size, turn = (grid.reshape(-1) for grid in np.meshgrid(sizes, turns))
+    a, b = (grid.reshape(-1) for grid in np.meshgrid(sizes, sizes))
+    for tried in (np.stack([size, size, turn], 1), np.stack([a, b, np.zeros(a.size)], 1)):
+        score = likeness.score(tried)
+        kept: list[NDArray[np.float64]] = []
+        for index in np.argsort(-score):
+            if all(np.abs(tried[index] - other).max() > 0.02 for other in kept):
+                kept.append(tried[index])
+            if len(kept) == _KEPT:
+                break
+        found += [_climb(likeness, one) for one in kept]
+    return found
+
+
+def _climb(likeness: Autocorrelation, start: NDArray[np.float64]) -> tuple[float, float, float]:
+    """The top of the peak near ``start``, to about 0.1 % and 0.1 degrees."""
+    best = start
+    for step in (0.004, 0.002, 0.001):
+        moves = np.stack(np.meshgrid(*[[-step, 0, step]] * 3), -1).reshape(-1, 3)
+        tried = best + moves
+        best = tried[int(likeness.score(tried).argmax())]
+    return float(best[0]), float(best[1]), float(best[2])
