@@ -192,7 +192,7 @@ def test_sound_streams_give_the_same_whatever_the_blocks(
 ) -> None:
     whole = np.hstack(testing.babble(5.3, rate_hz, 2, channels))
     raw = RawMedia(Kind.AUDIO, samples=[whole], rate_hz=rate_hz, channels=channels)
-    mark = testing_mark()
+    mark = some_mark()
     embedder = sounds.ResidualEmbedder(
         tone_adder, mark, raw, network_hz=16_000, core_s=1.0, margin_s=0.25, least_s=1.0
     )
@@ -204,12 +204,12 @@ def test_sound_streams_give_the_same_whatever_the_blocks(
     assert marked.shape == whole.shape
     assert held <= 1.3 * rate_hz + block  # one core, one margin
     middle = slice(rate_hz // 10, -rate_hz // 10)  # a constant rings at the ends of the sound only
-    loud = np.abs(whole) > 0.98
-    assert np.abs((marked - whole)[~loud][middle] - 0.01).max() < 1e-3
+    added = np.where(np.abs(whole) > 0.98, 0.01, marked - whole)[:, middle]
+    assert np.abs(added - 0.01).max() < 1e-3
     assert embedder.mark().snr_db == pytest.approx(20, abs=2)
 
 
-def testing_mark() -> Any:
+def some_mark() -> Any:
     from avsafe.types import Mark
 
     return Mark(Kind.AUDIO, "test", 0, 0)
@@ -223,30 +223,28 @@ def tiny_videoseal() -> bytes:
     """A TorchScript program with VideoSeal's interface: 16 x 16 cells of a checkerboard."""
     torch = pytest.importorskip("torch")
 
-    class Tiny(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            cells = torch.arange(256) // 2
-            board = 1.0 - 2.0 * ((cells[:, None] + cells[None]) % 2)
-            self.register_buffer("board", board[None, None])
-
-        @torch.jit.export
-        def embed(self, imgs: torch.Tensor, msgs: torch.Tensor, is_video: bool = False):
+    cells = torch.arange(256) // 2
+    tiny = torch.nn.Module()
+    tiny.register_buffer("board", (1.0 - 2.0 * ((cells[:, None] + cells[None]) % 2))[None, None])
+    program = torch.jit.script(tiny)
+    program.define(
+        """
+        def embed(self, imgs: Tensor, msgs: Tensor, is_video: bool = False) -> Tensor:
             signs = (2 * msgs - 1).reshape(-1, 1, 16, 16)
-            cells = torch.nn.functional.interpolate(signs, scale_factor=16.0, mode="nearest")
+            cells = signs.repeat_interleave(16, dim=2).repeat_interleave(16, dim=3)
             return torch.clamp(imgs + 0.03 * self.board * cells, 0.0, 1.0)
-
-        @torch.jit.export
-        def detect(self, imgs: torch.Tensor, is_video: bool = False):
-            luma = imgs.mean(dim=1, keepdim=True)
-            found = torch.nn.functional.avg_pool2d(luma * self.board, 16).reshape(len(imgs), 256)
+        """
+    )
+    program.define(
+        """
+        def detect(self, imgs: Tensor, is_video: bool = False) -> Tensor:
+            carried = imgs.mean(dim=1, keepdim=True) * self.board
+            found = carried.reshape(-1, 16, 16, 16, 16).mean(dim=[2, 4]).reshape(-1, 256)
             return torch.cat([torch.zeros(len(imgs), 1), found], dim=1)
-
-        def forward(self, imgs: torch.Tensor):
-            return self.detect(imgs)
-
+        """
+    )
     buffer = io.BytesIO()
-    torch.jit.save(torch.jit.script(Tiny()), buffer)
+    torch.jit.save(program, buffer)
     return buffer.getvalue()
 
 
@@ -420,7 +418,8 @@ def tiny_detector(torch: Any) -> Any:
     kernel = torch.cat([torch.cos(angle) * window, torch.sin(angle) * window])[:, None]
 
     def detector(x: Any) -> Any:
-        found = torch.nn.functional.conv1d(x, kernel, padding=n // 2)[..., : x.shape[-1]]
+        coarse = torch.nn.functional.conv1d(x, kernel, padding=n // 2, stride=160)
+        found = coarse.repeat_interleave(160, dim=2)[..., : x.shape[-1]]
         power = found[:, :32] ** 2 + found[:, 32:] ** 2
         bits = torch.log(power[:, 1::2] + 1e-6) - torch.log(power[:, ::2] + 1e-6)
         return torch.cat([torch.zeros_like(bits[:, :2]), bits], dim=1)
@@ -468,6 +467,14 @@ def test_audioseal_networks_load_from_safetensors(
     loader = pytest.importorskip("audioseal.loader")
     builder = importlib.import_module("audioseal.builder")
     torch.manual_seed(0)
+    cards = loader.load_local_model_config
+
+    def small(name: str) -> Any:
+        card = cards(name)
+        card["seanet"]["n_filters"], card["seanet"]["dimension"] = 4, 16
+        return card
+
+    monkeypatch.setattr(loader, "load_local_model_config", small)
     parts: dict[str, bytes] = {}
     for part, card, kind, create in (
         ("generator", "audioseal_wm_16bits", builder.AudioSealWMConfig, builder.create_generator),
