@@ -67,7 +67,7 @@ class Sound:
 
     @property
     def duration_s(self) -> float:
-        return self.samples.shape[1] / self.rate_hz
+        return float(self.samples.shape[1] / self.rate_hz)
 
     def as_raw(self) -> RawMedia:
         blocks = [
@@ -108,7 +108,7 @@ def find(folders: Sequence[Path], limit: int | None = None) -> list[Sample]:
         shares[min(free, key=lambda i: shares[i])] += 1
     chosen: list[Sample] = []
     for group, count in zip(groups.values(), shares, strict=True):
-        places = np.linspace(0, len(group) - 1, count).round().astype(int) if count else []
+        places = np.linspace(0, len(group) - 1, count).round().astype(int)
         chosen += [group[int(place)] for place in places]
     return chosen
 
@@ -144,7 +144,7 @@ def load_sound(path: Path, seconds: float, *, trusted: bool = False) -> Sound:
 
 
 def own_clips(count: int = 4, seconds: float = 2.0, side: int = 512) -> list[tuple[str, Shot]]:
-    """Clips made by the ``world`` generator, the only ones that a report may show; [] without it."""
+    """Clips made by the ``world`` generator, all that a report may show; [] without it."""
     if "world" not in plugins.catalogue("generators"):
         return []
     world = plugins.load("generators", "world")

@@ -26,7 +26,7 @@ def run(
 ) -> None:
     """Call ``work`` on every task in ``jobs`` processes (1: in this one).
 
-    ``done`` hears how many are finished. ``lost`` hears of a task whose process died or that raised.
+    ``done`` hears how many are finished, ``lost`` of a task whose process died or that raised.
     ``work`` must be a function of a module.
     """
     if jobs <= 1:

@@ -45,9 +45,9 @@ def rate_bound(k: int, n: int) -> float:
     return 1.0 if k >= n else float(beta.ppf(0.95, k + 1, n - k))
 
 
-def bootstrap_mean(values: Sequence[float], *, draws: int = 2000, seed: int = 0) -> tuple[
-    float, float
-]:
+def bootstrap_mean(
+    values: Sequence[float], *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
     """Percentile bootstrap interval of a mean (Efron 1979). One value: that value twice.
 
     >>> low, high = bootstrap_mean([1.0, 2.0, 3.0, 4.0])
@@ -63,9 +63,7 @@ def bootstrap_mean(values: Sequence[float], *, draws: int = 2000, seed: int = 0)
     return float(low), float(high)
 
 
-def quantiles(
-    values: Sequence[float], at: Sequence[float] = (0.05, 0.5, 0.95)
-) -> dict[str, float]:
+def quantiles(values: Sequence[float], at: Sequence[float] = (0.05, 0.5, 0.95)) -> dict[str, float]:
     """Name -> quantile; empty without values.
 
     >>> quantiles([1, 2, 3], at=(0.5,))

@@ -7,7 +7,7 @@ where the title says nothing else. A sound attack is a damage stored as 16-bit W
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from avsafe.bench.watermark import picture_damage as p
@@ -101,15 +101,16 @@ def _video() -> list[Attack]:
         ("trim_1s", "time", "trimmed to 1 s, off a key frame", p.trim(1), _CRF23),
     ]
     coded += [(*row, _CRF23) for row in _VALUES]
-    shot = {"encoder": "libx264", "suffix": ".mp4", "options": _CRF23.options}
+    as_png = replace(_CRF23, still="png")
+    as_jpeg = replace(_CRF23, still="jpeg", quality=50)
     coded += [
         (
             "screenshot_png", "screenshot", "one frame of a CRF 23 copy, as PNG",
-            p.same, Codec(**shot, still="png"),
+            p.same, as_png,
         ),
         (
             "screenshot_jpeg", "screenshot", "one frame of a CRF 23 copy, as JPEG 50",
-            p.same, Codec(**shot, still="jpeg", quality=50),
+            p.same, as_jpeg,
         ),
         (
             "social", "combined", "social upload: 480p, crop 5 %, 30 frames/s, CRF 30",
@@ -150,6 +151,7 @@ def _audio() -> list[Attack]:
         ("noise_10db", "channel", "white noise at 10 dB SNR", s.noise(10), WAV),
         ("echo", "channel", "echo: 90 ms at -6 dB, 170 ms at -10 dB", s.echo, WAV),
         ("low_pass_4k", "channel", "low-pass 4 kHz (Butterworth, order 8)", s.low_pass(4000), WAV),
+        ("music", "channel", "mixed with music 10 dB below", s.music(-10), WAV),
         ("gain_up", "level", "gain +6 dB, clipped at full scale", s.gain(6), WAV),
         ("gain_down", "level", "gain -6 dB", s.gain(-6), WAV),
         ("clipping", "level", "the loudest 5 % of samples clipped", s.clipping(0.05), WAV),
@@ -168,7 +170,6 @@ def _audio() -> list[Attack]:
         ("trim_5s", "trim", "trimmed to 5 s", s.trim(5), WAV),
         ("trim_3s", "trim", "trimmed to 3 s", s.trim(3), WAV),
         ("trim_2s", "trim", "trimmed to 2 s", s.trim(2), WAV),
-        ("music", "channel", "mixed with music 10 dB below", s.music(-10), WAV),
     ]
     short = [
         (f"{name}.5s", "5 s pieces", f"a piece of 5 s, {title}", s.chain(s.trim(5), damage), codec)
@@ -199,9 +200,9 @@ def table(kind: Kind) -> dict[str, Attack]:
     return {attack.name: attack for attack in (_released(kind), *made)}
 
 
-def choose(names: Sequence[str] | None, kinds: Sequence[Kind], *, quick: bool) -> dict[
-    Kind, list[str]
-]:
+def choose(
+    names: Sequence[str] | None, kinds: Sequence[Kind], *, quick: bool
+) -> dict[Kind, list[str]]:
     """Kind -> names of the attacks to run. UsageError lists the known ones for an unknown name."""
     tables = {kind: table(kind) for kind in dict.fromkeys(kinds)}
     known = {name for one in tables.values() for name in one}

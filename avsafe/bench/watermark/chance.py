@@ -139,9 +139,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any] | None:
         "cpu_s": sum(float(row["cpu_s"]) for row in rows),
         "thresholds": list(THRESHOLDS),
         "below": {name: _added([row["below"].get(name) for row in rows]) for name in names},
-        "histogram": {
-            name: _added([row["histogram"].get(name) for row in rows]) for name in names
-        },
+        "histogram": {name: _added([row["histogram"].get(name) for row in rows]) for name in names},
         "trials_for_1e-6": math.ceil(-math.log(0.05) / 1e-6),
     }
 

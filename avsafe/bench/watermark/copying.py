@@ -132,6 +132,13 @@ def _denoised(luma: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.clip(luma - np.asarray(cv2.bilateralFilter(luma, 7, 12, 3)), -8, 8)
 
 
+def _mean_residual(frames: list[Frame]) -> NDArray[np.float32]:
+    total = np.zeros(frames[0].shape[:2], np.float32)
+    for frame in frames:
+        total += _high(_luma(frame))
+    return np.asarray(total / len(frames), np.float32)
+
+
 def _shots(original: Shot, released: Released) -> tuple[list[Frame], list[Frame]]:
     if not isinstance(released.shot, Shot):
         raise TypeError("The copy attack needs pictures.")
@@ -142,7 +149,7 @@ def _shots(original: Shot, released: Released) -> tuple[list[Frame], list[Frame]
 
 def _estimates(original: Shot, released: Released) -> dict[str, Estimate]:
     before, coded = _shots(original, released)
-    mean = np.mean([_high(_luma(frame)) for frame in coded], axis=0, dtype=np.float32)
+    mean = _mean_residual(coded)
     return {
         "averaging": lambda index: mean,
         "denoising": lambda index: _denoised(_luma(coded[index % len(coded)])),
@@ -165,7 +172,7 @@ def _forge(host: Shot, estimate: Estimate, size: tuple[int, int]) -> Shot:
             mark = np.asarray(mark, np.float32)[: host.height, : host.width]
             down, right = host.height - mark.shape[0], host.width - mark.shape[1]
             mark = np.pad(mark, ((0, down), (0, right)), mode="wrap")
-            mark *= level / max(float(mark.std()), 1e-6)
+            mark = mark * np.float32(level / max(float(mark.std()), 1e-6))
             yield np.clip(np.rint(frame + mark[..., None]), 0, 255).astype(np.uint8)
 
     return Shot(Replay(frames), host.rate, host.count, host.height, host.width)
@@ -175,7 +182,7 @@ def _averaging(original: Shot, released: Released) -> dict[str, float]:
     """Correlations with the mark that was really added, mean over up to twelve frames."""
     before, coded = _shots(original, released)
     places = np.linspace(0, min(len(before), len(coded)) - 1, 12).round().astype(int)
-    mean = np.mean([_high(_luma(frame)) for frame in coded], axis=0, dtype=np.float32)
+    mean = _mean_residual(coded)
     one, many = [], []
     for place in places:
         truth = _luma(released.marked[place]) - _luma(before[place])

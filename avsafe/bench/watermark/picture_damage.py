@@ -39,9 +39,7 @@ def chain(*steps: Damage) -> Damage:
 def _each(shot: Shot, change: Callable[[Frame, int], Frame], size: tuple[int, int] | None) -> Shot:
     """Every frame through ``change(frame, index)``; ``size`` is the new (h, w)."""
     height, width = size or (shot.height, shot.width)
-    frames = Replay(
-        lambda: (np.ascontiguousarray(change(f, i)) for i, f in enumerate(shot.frames))
-    )
+    frames = Replay(lambda: (np.ascontiguousarray(change(f, i)) for i, f in enumerate(shot.frames)))
     return replace(shot, frames=frames, height=height, width=width)
 
 
@@ -244,13 +242,22 @@ def blur(sigma: float) -> Damage:
 
 
 def noise(sigma: float) -> Damage:
-    """White Gaussian noise, ``sigma`` in levels, fresh in every frame and channel."""
+    """White Gaussian noise, ``sigma`` in levels: one field, wrapped to another place each frame."""
 
-    def change(frame: Frame, index: int) -> Frame:
-        drawn = np.random.default_rng(index).standard_normal(frame.shape, np.float32) * sigma
-        return np.clip(np.rint(frame + drawn), 0, 255).astype(np.uint8)
+    def damage(shot: Shot) -> Shot:
+        rng = np.random.default_rng(5)
+        field = rng.standard_normal((shot.height, shot.width, 3), np.float32) * np.float32(sigma)
+        steps = np.rint(field).astype(np.int16).reshape(-1)
+        shifts = rng.integers(0, steps.size, shot.count)
 
-    return lambda shot: _each(shot, change, None)
+        def change(frame: Frame, index: int) -> Frame:
+            moved = np.roll(steps, shifts[index % len(shifts)]).reshape(frame.shape)
+            noisy: Frame = np.clip(frame + moved, 0, 255).astype(np.uint8)
+            return noisy
+
+        return _each(shot, change, None)
+
+    return damage
 
 
 def sharpen(amount: float) -> Damage:
@@ -274,7 +281,9 @@ def logo(shot: Shot) -> Shot:
     side = max(16, min(shot.height, shot.width) // 5)
     sign = np.full((side, side, 3), 235, np.uint8)
     cv2.circle(sign, (side // 2, side // 2), side // 3, (200, 30, 30), max(2, side // 10))
-    cv2.rectangle(sign, (side // 5, side * 2 // 5), (side * 4 // 5, side * 3 // 5), (20, 40, 160), -1)
+    cv2.rectangle(
+        sign, (side // 5, side * 2 // 5), (side * 4 // 5, side * 3 // 5), (20, 40, 160), -1
+    )
     top, left = side // 5, shot.width - side - side // 5
 
     def change(frame: Frame, _: int) -> Frame:

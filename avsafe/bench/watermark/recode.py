@@ -1,4 +1,4 @@
-"""Writing damaged media the way the world writes it: codecs and settings beyond ``media.encode``."""
+"""Writing damaged media as the world writes it: codecs and settings beyond ``media.encode``."""
 
 from __future__ import annotations
 

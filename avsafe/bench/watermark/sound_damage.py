@@ -87,7 +87,9 @@ def low_pass(cut_hz: float) -> Damage:
         from scipy.signal import butter, sosfilt
 
         if sound.rate_hz <= 2 * cut_hz:
-            raise Inapplicable(f"the sound has {sound.rate_hz} Hz: nothing lies above {cut_hz:g} Hz")
+            raise Inapplicable(
+                f"the sound has {sound.rate_hz} Hz: nothing lies above {cut_hz:g} Hz"
+            )
         sections = butter(8, cut_hz, "low", fs=sound.rate_hz, output="sos")
         return _limited(sosfilt(sections, sound.samples, axis=1), sound.rate_hz)
 
@@ -137,7 +139,7 @@ def pitch(semitones: float) -> Damage:
 
 
 def music(level_db: float) -> Damage:
-    """Plucked chords over a bass and a beat, made here, so far below the mean power of the sound."""
+    """Plucked chords, bass and beat, made here, so far below the mean power of the sound."""
 
     def damage(sound: Sound) -> Sound:
         n, rate = sound.samples.shape[1], sound.rate_hz
@@ -151,7 +153,12 @@ def music(level_db: float) -> Damage:
 
 def _tune(n: int, rate_hz: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     out = np.zeros(n)
-    chords = ((220.0, 261.6, 329.6), (174.6, 220.0, 261.6), (261.6, 329.6, 392.0), (196.0, 246.9, 293.7))
+    chords = (
+        (220.0, 261.6, 329.6),
+        (174.6, 220.0, 261.6),
+        (261.6, 329.6, 392.0),
+        (196.0, 246.9, 293.7),
+    )
     rng = np.random.default_rng(3)
     beat_s = 0.25
     for beat in range(int(n / rate_hz / beat_s) + 1):

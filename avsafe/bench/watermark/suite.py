@@ -15,7 +15,7 @@ import logging
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -33,7 +33,6 @@ from avsafe.types import Kind, Progress, Sample, Watermarker, no_progress
 _log = logging.getLogger(__name__)
 _HOSTS = 16  # unmarked clips for the search with wrong keys
 _PAIRS = 10  # for the copy attack
-_QUICK = {"keys": 1, "limit": 4, "seconds": 3.0, "false_positives": 200}
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,6 @@ class Options:
     quick: bool = False
 
     def effective(self) -> Options:
-        from dataclasses import replace
-
         if not self.quick:
             return self
         return replace(
@@ -205,8 +202,6 @@ def _trials(
 
 
 def _with(task: trial.Trial, names: tuple[str, ...], *, want_quality: bool) -> trial.Trial:
-    from dataclasses import replace
-
     return replace(task, attacks=names, want_quality=want_quality)
 
 
@@ -426,5 +421,5 @@ def _report(figures: dict[str, Any], options: Options) -> tuple[Path | None, lis
 
 
 def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, default=float)
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=float)
     path.write_text(text + "\n", encoding="utf-8")

@@ -79,6 +79,7 @@ def _attacks(rows: Sequence[Row], kind: Kind) -> list[dict[str, Any]]:
 
 def _clips(scores: Sequence[Row], described: Sequence[Row]) -> list[dict[str, Any]]:
     about: dict[str, Row] = {}
+    nothing: Row = {}
     for row in described:
         about.setdefault(row["clip"], row)
     by_clip: dict[str, list[Row]] = defaultdict(list)
@@ -92,8 +93,8 @@ def _clips(scores: Sequence[Row], described: Sequence[Row]) -> list[dict[str, An
             cell = cells.setdefault(row["attack"], [0, 0])
             cell[0] += bool(row["exact"])
             cell[1] += 1
-        known = about.get(clip, {})
-        figures = {
+        known = about.get(clip, nothing)
+        figures: dict[str, Any] = {
             name: known[name]
             for name in (
                 "duration_s", "width", "height", "frame_rate", "rate_hz", "texture", "motion",
@@ -139,7 +140,7 @@ def _worst(clips: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             )
             if _extreme(clip, scored, name, low=low)
         ]
-        without = {k: v for k, v in clip.items() if k != "cells"}
+        without: dict[str, Any] = {k: v for k, v in clip.items() if k != "cells"}
         lines.append(without | {"share": clip["exact"] / clip["n"], "why": why})
     return lines
 
@@ -184,9 +185,7 @@ def _copy(rows: Sequence[Row]) -> list[dict[str, Any]]:
             {
                 "attacker": attacker,
                 "n": len(done),
-                "failed": sum(
-                    r["attack"] == attacker and r["status"] == "failed" for r in rows
-                ),
+                "failed": sum(r["attack"] == attacker and r["status"] == "failed" for r in rows),
                 "reads_as_a": sum(bool(r["reads_as_a"]) for r in done),
                 "fingerprint_agrees": sum(bool(r["fingerprint_agrees"]) for r in done),
                 "accepted": sum(bool(r["forgery_accepted"]) for r in done),

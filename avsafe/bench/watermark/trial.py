@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -65,9 +65,9 @@ class Trial:
         }
 
 
-def key_and_payload(seed: str, watermarker: str, clip: str, key: int, bits: int) -> tuple[
-    bytes, int
-]:
+def key_and_payload(
+    seed: str, watermarker: str, clip: str, key: int, bits: int
+) -> tuple[bytes, int]:
     """A key and payload of its own for every clip and index: the same ones in every rerun."""
     text = f"avsafe.bench/{seed}/{watermarker}/{clip}/{key}".encode()
     wide = hashlib.shake_256(text).digest(32 + 64)
@@ -106,7 +106,10 @@ def _all(trial: Trial, store: Store, status: str, reason: str) -> None:
     done = store.done()
     for name in trial.attacks:
         row = trial.row("score", name, status=status, reason=reason)
-        if tuple(row.get(k) for k in ("run", "kind", "watermarker", "clip", "key", "attack")) in done:
+        if (
+            tuple(row.get(k) for k in ("run", "kind", "watermarker", "clip", "key", "attack"))
+            in done
+        ):
             continue
         store.append(row)
 
@@ -168,9 +171,7 @@ def release(
     return Released(path, decoded, marked, attempt, found)
 
 
-def mark(
-    marker: Watermarker, raw: RawMedia, payload: int, key: bytes, attempt: int
-) -> list[Any]:
+def mark(marker: Watermarker, raw: RawMedia, payload: int, key: bytes, attempt: int) -> list[Any]:
     """Marked frames, or one block of marked samples. CannotMark when the media refuses."""
     embedder = marker.embedder(raw, payload, key, attempt=attempt)
     if marker.modality is Kind.AUDIO:
@@ -286,7 +287,7 @@ def apply(attack: attacks.Attack, host: Shot | Sound, path: Path) -> Path:
 
 
 def reader_of(attack: attacks.Attack, marker: Watermarker) -> Watermarker:
-    """Who reads the result: for a screenshot the image watermarker, if it has the same algorithm."""
+    """Who reads the result: a screenshot the image watermarker, if its algorithm is the same."""
     if marker.modality is Kind.VIDEO and attack.codec is not None and attack.codec.still:
         for name in plugins.catalogue("watermarkers"):
             if name == "image":
