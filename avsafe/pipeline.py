@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from avsafe.media.replay import Replay
 from avsafe.types import (
     Cancelled,
     Decision,
+    Detection,
     Embedder,
     Features,
     Frame,
@@ -182,61 +183,124 @@ def encode_marked(
 ) -> Marked:
     """Encode with the marks inside the loop, then read them back from the written file.
 
-    A mark that does not read back is tried once more at the strongest setting its quality floor
-    allows. Raises MarkNotReadable, or CannotMark, when the first mark of this kind of media fails;
-    a second mark (the sound of a video) that fails is left out and named in ``warnings``.
+    A mark that does not read back, or that only just does (its detection says ``margin`` < 1), is
+    tried once more at the strongest setting its quality floor allows; the other marks stay as they
+    are. The second file is kept unless it reads fewer marks than the first: two encodes at most.
+
+    Raises MarkNotReadable, or CannotMark, when the first mark of this kind of media fails; a second
+    mark (the sound of a video) that fails is left out and named in ``warnings``.
     """
-    names = list(payloads)
-    markers: dict[str, Watermarker] = {n: plugins.load("watermarkers", n) for n in names}
-    warnings: list[str] = []
-    for attempt in (0, 1):
-        marks = _encode(
-            raw, destination, markers, payloads, key, attempt, warnings, progress, cancelled
+    markers: dict[str, Watermarker] = {n: plugins.load("watermarkers", n) for n in payloads}
+
+    def tried(path: Path, strongest: Container[str]) -> _Trial:
+        embedders, warnings = _embedders(raw, markers, payloads, key, strongest)
+        marks = _encode(raw, path, embedders, warnings, progress, cancelled)
+        return _read_back(path, marks, markers, key, warnings)
+
+    kept = tried(destination, ())
+    if kept.lost or kept.thin:
+        _log.info("marks lost: %s, thin: %s; encoding again", kept.lost, kept.thin)
+        again = destination.with_name(f"{destination.stem}.again{destination.suffix}")
+        try:
+            second = tried(again, kept.lost + kept.thin)
+            if second.worth >= kept.worth:
+                again.replace(destination)
+                kept = second
+        except CannotMark:  # at the strongest setting: quality forbids it
+            if next(iter(payloads)) in kept.lost:
+                raise
+        finally:
+            again.unlink(missing_ok=True)
+    return _settled(kept, next(iter(payloads)))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One written file and what was read back from it."""
+
+    marks: dict[str, Mark]
+    lost: tuple[str, ...]  # names of marks that were not read
+    thin: tuple[str, ...]  # of marks that were read, with little to spare
+    features: Features
+    warnings: list[str]
+
+    @property
+    def worth(self) -> tuple[bool, int]:
+        """The indispensable mark first, then how many."""
+        first = next(iter(self.marks), None)
+        return first is not None and first not in self.lost, len(self.marks) - len(self.lost)
+
+
+def _read_back(
+    path: Path,
+    marks: dict[str, Mark],
+    markers: dict[str, Watermarker],
+    key: bytes,
+    warnings: list[str],
+) -> _Trial:
+    extractors = {n: markers[n].extractor for n in marks} | {"fingerprint": FINGERPRINT}
+    features = media.analyse(path, extractors, trusted=True)
+    found = {n: markers[n].detect(features[n], key) for n in marks}
+    lost = [n for n, d in found.items() if not (d.present and d.payload == marks[n].payload)]
+    thin = [n for n, d in found.items() if n not in lost and _is_thin(d)]
+    return _Trial(marks, tuple(lost), tuple(thin), features["fingerprint"], warnings)
+
+
+def _is_thin(detection: Detection) -> bool:
+    """Whether the detector read the mark, but asks for a stronger one."""
+    margin = detection.details.get("margin")
+    return isinstance(margin, float) and margin < 1.0
+
+
+def _settled(trial: _Trial, first: str) -> Marked:
+    """What is released of a trial: without the marks that it lost."""
+    if first in trial.lost:
+        raise MarkNotReadable(
+            f"The {first} mark could not be read back from the encoded file, even at the "
+            "strongest setting. Use a longer or larger clip, or one with more texture."
         )
-        extractors = {n: markers[n].extractor for n in marks} | {"fingerprint": FINGERPRINT}
-        features = media.analyse(destination, extractors, trusted=True)
-        found = {n: markers[n].detect(features[n], key) for n in marks}
-        lost = [n for n, d in found.items() if not (d.present and d.payload == marks[n].payload)]
-        if not lost:
-            break
-        _log.info("marks not readable at attempt %d: %s", attempt, lost)
-    for name in lost:
-        if name == names[0]:
-            raise MarkNotReadable(
-                f"The {name} mark could not be read back from the encoded file, even at the "
-                "strongest setting. Use a longer or larger clip, or one with more texture."
-            )
-        warnings.append(f"The {name} mark did not survive encoding; the {names[0]} mark did.")
-        del marks[name]
-    return Marked(tuple(marks.values()), features["fingerprint"], tuple(warnings))
+    survived = {n: mark for n, mark in trial.marks.items() if n not in trial.lost}
+    sentences = [
+        f"The {n} mark did not survive encoding; the {first} mark did." for n in trial.lost
+    ]
+    return Marked(tuple(survived.values()), trial.features, (*trial.warnings, *sentences))
+
+
+def _embedders(
+    raw: RawMedia,
+    markers: dict[str, Watermarker],
+    payloads: dict[str, int],
+    key: bytes,
+    strongest: Container[str],
+) -> tuple[dict[str, Embedder], list[str]]:
+    """An embedder for each mark that this media can carry, and a sentence for each other."""
+    embedders: dict[str, Embedder] = {}
+    warnings: list[str] = []
+    first = next(iter(markers))
+    for name, marker in markers.items():
+        attempt = 1 if name in strongest else 0
+        try:
+            embedders[name] = marker.embedder(raw, payloads[name], key, attempt=attempt)
+        except CannotMark as error:
+            _refused(name, first, error, warnings)
+    return embedders, warnings
 
 
 def _encode(
     raw: RawMedia,
     destination: Path,
-    markers: dict[str, Watermarker],
-    payloads: dict[str, int],
-    key: bytes,
-    attempt: int,
+    embedders: dict[str, Embedder],
     warnings: list[str],
     progress: Progress,
     cancelled: Cancelled,
 ) -> dict[str, Mark]:
-    embedders: dict[str, Embedder] = {}
-    first = next(iter(markers))
-    for name, marker in markers.items():
-        try:
-            embedders[name] = marker.embedder(raw, payloads[name], key, attempt=attempt)
-        except CannotMark as error:
-            _refused(name, first, error, warnings)
+    first = next(iter(embedders))
     marked = raw
-    if raw.frames is not None and first in embedders and first != "audio":
-        picture = embedders[first]
-        marked = marked.with_frames(map(picture.frame, raw.frames))
+    if raw.frames is not None and first != "audio":
+        marked = marked.with_frames(map(embedders[first].frame, raw.frames))
     if raw.samples is not None and "audio" in embedders:
         marked = marked.with_samples(_marked_samples(embedders["audio"], raw.samples))
-    spec = media.EncodeSpec(signing_room=True)
-    media.encode(marked, destination, spec, progress=progress, cancelled=cancelled)
+    media.encode(marked, destination, progress=progress, cancelled=cancelled)
     marks: dict[str, Mark] = {}
     for name, embedder in embedders.items():
         try:
@@ -249,8 +313,7 @@ def _encode(
 def _refused(name: str, first: str, error: CannotMark, warnings: list[str]) -> None:
     if name == first:
         raise error
-    if (sentence := f"No {name} mark: {error}") not in warnings:
-        warnings.append(sentence)
+    warnings.append(f"No {name} mark: {error}")
 
 
 def _marked_samples(embedder: Embedder, blocks: Iterable[Samples]) -> Iterator[Samples]:
