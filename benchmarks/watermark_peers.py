@@ -565,8 +565,9 @@ def write(out: Path, pictures: list[Row], sounds: list[Row], null: dict[str, Any
         data["perth_null"] = null
         lines += [
             "",
-            f"Perth on unmarked sound, the first 4 s of {null['pieces']} files as they are, after MP3 64k, noise at 20 dB and speed + 5 %: "
-            f"of {null['n']} scores {null['above_0.5']} above 0.5, the highest {null['top'][0]:.3g}.",
+            f"Perth on unmarked sound, the first 4 s of {null['pieces']} files as they are, after "
+            f"MP3 64k, noise at 20 dB and speed + 5 %: of {null['n']} scores {null['above_0.5']} above "
+            f"0.5, the highest {null['top'][0]:.3g}.",
         ]
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.md").write_text("\n".join(lines) + "\n", "utf-8")
