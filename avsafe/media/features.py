@@ -101,9 +101,9 @@ def run(
     workers: dict[str, FeatureExtractor] = {
         name: _load(target) for name, target in extractors.items()
     }
+    fed = {name: _picture_of(worker, extractors[name]) for name, worker in workers.items()}
     for worker in workers.values():
         worker.start(media)
-    fed = {name: _picture_of(worker, extractors[name]) for name, worker in workers.items()}
     in_rgb = [worker for name, worker in workers.items() if fed[name] == "rgb"]
     in_luma = [worker for name, worker in workers.items() if fed[name] == "luma"]
     pictures = set(fed.values()) if plan.width else set()
