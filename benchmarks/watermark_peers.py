@@ -566,8 +566,8 @@ def write(out: Path, pictures: list[Row], sounds: list[Row], null: dict[str, Any
         lines += [
             "",
             f"Perth on unmarked sound, the first 4 s of {null['pieces']} files as they are, after "
-            f"MP3 64k, noise at 20 dB and speed + 5 %: of {null['n']} scores {null['above_0.5']} above "
-            f"0.5, the highest {null['top'][0]:.3g}.",
+            f"MP3 64k, noise at 20 dB and speed + 5 %: of {null['n']} scores "
+            f"{null['above_0.5']} above 0.5, the highest {null['top'][0]:.3g}.",
         ]
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.md").write_text("\n".join(lines) + "\n", "utf-8")
