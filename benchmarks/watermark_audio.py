@@ -83,7 +83,7 @@ def pesq_wb(clean: Sound, marked: Sound, rate: int) -> float | None:
     return float(pesq(16_000, *pair, "wb"))
 
 
-def robustness(media: Path | None, out: Path, half: str) -> dict[str, Any]:
+def robustness(media: Path | None, out: Path, half: str, attacks: list[str]) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     quality: list[dict[str, Any]] = []
     path = out / f"rows_{half}.csv"
@@ -106,7 +106,7 @@ def robustness(media: Path | None, out: Path, half: str) -> dict[str, Any]:
                 "embed_rtf": round(cpu_s / length_s, 4),
             }
         )
-        new = list(_rows_of(name, *released(marked, rate)))
+        new = list(_rows_of(name, *released(marked, rate), attacks))
         with path.open("a", newline="") as file:
             writer = csv.DictWriter(file, new[0].keys())
             if not rows:
@@ -119,14 +119,14 @@ def robustness(media: Path | None, out: Path, half: str) -> dict[str, Any]:
     return summary(rows, quality)
 
 
-def _rows_of(name: str, release: Sound, rate: int) -> Iterator[dict[str, Any]]:
+def _rows_of(name: str, release: Sound, rate: int, attacks: list[str]) -> Iterator[dict[str, Any]]:
     for cut_s in (*CUTS_S, *SHORT_S):
         wanted = int(cut_s * rate)
         first = max(0, min(int(1.37 * rate), release.shape[1] - wanted))
         cut = release[:, first : first + wanted]
         if cut.shape[1] < 0.96 * wanted:
             continue
-        for attack in ATTACKS if cut_s in CUTS_S else ("none",):
+        for attack in attacks if cut_s in CUTS_S else ["none"]:
             attacked, attacked_rate = ATTACKS[attack](cut, rate)
             begin = time.process_time()
             heard = features(attacked, attacked_rate)
@@ -251,11 +251,14 @@ def main() -> None:
     parser.add_argument("--media", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--half", choices=("held_out", "chosen"), default="held_out")
+    parser.add_argument("--attacks", default=";".join(ATTACKS), help="some, with semicolons")
     parser.add_argument("--false-positives", type=int, default=0, metavar="TRIALS")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.false_positives:
-        print(json.dumps(robustness(options.media, options.out, options.half), indent=2))
+        attacks = options.attacks.split(";")
+        result = robustness(options.media, options.out, options.half, attacks)
+        print(json.dumps(result, indent=2))
         return
     result = false_positives(options.media, options.false_positives)
     (options.out / "false_positives.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -346,5 +346,5 @@ ATTACKS: dict[str, Attack] = {
     "pitch -1 semitone": pitched(-1.0),
     "music 10 dB below": with_music(10.0),
     "music 0 dB below": with_music(0.0),
-    "speed +3.2 %, aac 64k": chain(sped(1.032), coded("aac", 64_000, "mp4")),
+    "speed +3.2 %, then aac 64k": chain(sped(1.032), coded("aac", 64_000, "mp4")),
 }

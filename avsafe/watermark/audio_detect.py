@@ -55,8 +55,8 @@ Rates = tuple[float, float]  # pitch, tempo: what the file was played at (1.05: 
 def detect(features: Features, key: bytes) -> Detection:
     """Look for a mark of ``key``.
 
-    Returns ``present`` only if the check of the code fits and the codeword correlates; see the
-    module for the bound on false marks. ``details["weak"]`` is 1 for a mark that a little damage
+    Returns ``present`` only if the check of the code fits; see the module for the bound on false
+    marks. ``details["weak"]`` is 1 for a mark that a little damage
     would end: in a file just written, embed again with more strength. Raises UnreadableMedia when
     the features have not the form the extractor gives, UsageError when the key is too short.
     """
@@ -258,7 +258,7 @@ class _Search:
         for peak, word in zip(peaks, words, strict=True):
             chance = min(self.words, self.tests * np.exp(-0.5 * max(peak.z, 0.0) ** 2))
             p_value = float(chance) * FALSE_PASS
-            if word.payload is not None and word.correlation >= channel.CORRELATION_FLOOR:
+            if word.payload is not None:
                 return Detection(True, word.payload, p_value, self._details(peak, word))
         return None
 
@@ -278,22 +278,23 @@ class _Search:
     def _peaks(self, spans: list[tuple[int, int]], rates: list[Rates]) -> list[_Peak]:
         """The best sync peaks over all of these, best first."""
         found: list[_Peak] = []
+        most = max(3, TRIES_PER_ROUND // (len(spans) * len(rates)))
         tempi: dict[float, list[float]] = {}
         for pitch, tempo in rates:
             tempi.setdefault(pitch, []).append(tempo)
         for span in spans:
             for pitch, list_of_tempi in tempi.items():
                 for fold in self.prepared.folds(span, pitch, list_of_tempi):
-                    found += self._correlate(fold)
+                    found += self._correlate(fold, most)
         found.sort(key=lambda peak: -peak.z)
         self.best_z = max(self.best_z, found[0].z)
         return found[:TRIES_PER_ROUND]
 
-    def _correlate(self, fold: _Fold) -> list[_Peak]:
-        """All 108 offsets of one fold; the three best."""
+    def _correlate(self, fold: _Fold, most: int) -> list[_Peak]:
+        """All 108 offsets of one fold; the ``most`` best."""
         score = np.fft.irfft((fold.spectrum * self._template).sum(axis=1), SLOTS)
         power = np.fft.irfft((fold.power_spectrum * self._mask).sum(axis=1), SLOTS)
         z = np.where(power > 1e-9, score / np.sqrt(np.maximum(power, 1e-9)), 0.0)
         self.tests += SLOTS
-        best = np.argsort(-z, kind="stable")[:3].tolist()
+        best = np.argsort(-z, kind="stable")[:most].tolist()
         return [_Peak(float(z[offset]), fold, offset) for offset in best]

@@ -4,7 +4,7 @@ Legend: ``c`` channels, ``n`` samples, ``t`` analysis frames (one every 24 ms), 
 of 15.625 Hz from 515.625 Hz (bin 33) to 6062.5 Hz (bin 388).
 
 A frame is a 64 ms Hann window; powers are averaged over the channels, so that a channel in opposite
-phase cannot cancel another. Levels are stored as bytes, half a decibel a step: 0.85 MB a minute.
+phase cannot cancel another. Levels are stored as bytes, half a decibel a step: 0.89 MB a minute.
 """
 
 from __future__ import annotations
