@@ -1,16 +1,17 @@
-# make demo · test · lint · bench    (everything happens inside .venv)
+# make demo · test · lint · bench · bench-vertical    (everything happens inside .venv)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-vertical clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    generate, gate, mark, sign, verify, strip, recover, tamper: files in demo/"
 	@echo "make test    the whole test suite"
 	@echo "make lint    ruff, mypy --strict, import contracts"
-	@echo "make bench   the end-to-end benchmark on a folder of clips (MEDIA=folder); report in build/bench/"
+	@echo "make bench   marks on a folder of clips (MEDIA=folder): cost beside other tools, robustness; build/bench/"
+	@echo "make bench-vertical   release and verify every clip of MEDIA; build/bench/vertical/"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -38,7 +39,12 @@ lint: $(VENV)/.dev
 OUT ?= build/bench
 bench: $(VENV)/.dev
 	@test -d "$(MEDIA)" || { echo "Name a folder of clips: make bench MEDIA=folder"; exit 2; }
-	$(BIN)/python benchmarks/vertical.py --media $(MEDIA) --out $(OUT)
+	$(BIN)/python benchmarks/watermark_peers.py --media $(MEDIA) --out $(OUT)/peers
+	$(BIN)/avsafe bench run watermark --media $(MEDIA) --out $(OUT)/watermark $(BENCH)
+
+bench-vertical: $(VENV)/.dev
+	@test -d "$(MEDIA)" || { echo "Name a folder of clips: make bench-vertical MEDIA=folder"; exit 2; }
+	$(BIN)/python benchmarks/vertical.py --media $(MEDIA) --out $(OUT)/vertical
 
 clean:
 	rm -rf $(VENV) demo build dist

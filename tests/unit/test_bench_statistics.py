@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from avsafe.bench import statistics
 from avsafe.bench.rows import Store, code_hash, identity
 from avsafe.types import Score
