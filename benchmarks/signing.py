@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 
@@ -52,13 +53,29 @@ def make_movie(path: Path, megabytes: int, *, base: Path, room: int = 0) -> None
         out.write(b"" if room else moov)
 
 
+def peak_mb() -> int:
+    """Peak resident memory of this process (ru_maxrss would count its parent's, before exec)."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) >> 10
+
+
 def child(way: str, folder: Path, name: str) -> None:
     """One measurement, in a process of its own; prints JSON."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from avsafe.provenance import read, sign
+    from avsafe.provenance import read, sign, sourcetypes
     from avsafe.provenance.signer import LocalSigner
-    from tests.provenance_kit import make_manifest
+    from avsafe.types import Manifest
 
+    manifest = Manifest(
+        title="clip",
+        mime="video/mp4",
+        action="c2pa.created",
+        digital_source_type=sourcetypes.TRAINED_ALGORITHMIC_MEDIA,
+        generator="world",
+        generator_version="1.0",
+        created_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC),
+        release_id="0123456789abcdef",
+    )
     keys = json.loads((folder / "keys.json").read_text())
     signer = LocalSigner(Path(keys["key"]), keys["chain"], keys["root"])
     source = folder / name
@@ -76,7 +93,7 @@ def child(way: str, folder: Path, name: str) -> None:
         done = sign.sign_file(
             source,
             folder / f"signed {way}.mp4",
-            make_manifest(),
+            manifest,
             signer,
             consume=way in CONSUMING,
             in_place=way != "library",
@@ -90,7 +107,7 @@ def child(way: str, folder: Path, name: str) -> None:
         other = getrusage(RUSAGE_CHILDREN)
         cpu += other.ru_utime + other.ru_stime
         result["child_rss_mb"] = round(other.ru_maxrss / 1024)
-    print(json.dumps({"cpu_s": cpu, "rss_mb": round(after.ru_maxrss / 1024), **result}))
+    print(json.dumps({"cpu_s": cpu, "rss_mb": peak_mb(), **result}))
 
 
 def measure(megabytes: int, rounds: int, folder: Path) -> dict[str, dict[str, object]]:

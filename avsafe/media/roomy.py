@@ -22,10 +22,11 @@ _FRAME = 28  # bytes of index for a frame: size, chunk, offset, order, duration
 _PACKET = 20  # the same for 1024 samples of sound
 _CREDENTIAL = 64 << 10  # ours take 14 KB, and 39 bytes for each MiB; inputs bring their own
 _BLOCK = 4096
+_UNKNOWN = 1 << 20  # some ten minutes of picture and sound; what is longer has its index at the end
 
 
 def room_for(raw: RawMedia) -> int:
-    """Bytes that the front will need; 0 when the length of the media is not known.
+    """Bytes that the front will need; a guess when the length of the media is not known.
 
     >>> from fractions import Fraction
     >>> from avsafe.types import Kind, RawMedia
@@ -33,7 +34,7 @@ def room_for(raw: RawMedia) -> int:
     73728
     """
     if raw.frame_count is None or raw.frame_rate is None or raw.frame_rate <= 0:
-        return 0
+        return _UNKNOWN
     packets = 0.0
     if raw.samples is not None:
         packets = float(raw.frame_count / raw.frame_rate) * raw.rate_hz / 1024

@@ -1,9 +1,15 @@
-"""Which containers can carry a credential, told from their first bytes and not from their name."""
+"""Which containers can carry a credential, and under which name the C2PA library knows them.
+
+What a file is, ``avsafe.media.containers`` tells from its first bytes, and not from its name.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from avsafe.errors import UnreadableMedia
+from avsafe.media import containers
 
 
 @dataclass(frozen=True)
@@ -32,64 +38,36 @@ EMBEDDED = {
 # The library refuses to embed here; the whole file is hashed and the manifest stands beside it.
 SIDECAR = {"webm": "video/webm", "mkv": "video/x-matroska", "ogg": "audio/ogg"}
 
-_BRANDS = {
-    b"M4A ": "m4a",
-    b"M4B ": "m4a",
-    b"qt  ": "mov",
-    b"avif": "avif",
-    b"avis": "avif",
-    b"heic": "heic",
-    b"heix": "heic",
-    b"mif1": "heic",
-}
+# Where the two vocabularies differ: media's name -> ours.
+_OURS = {"jpeg": "jpg", "apng": "png", "matroska": "mkv", "3gp": "mp4"}
+_HEIC = (b"heic", b"heix", b"mif1")  # brands that media does not read, but that may be signed
 
 
 def sniff(path: Path) -> Container | None:
     """The container of a file, or None for one that cannot be signed."""
     with path.open("rb") as file:
-        return sniff_bytes(file.read(64))
+        return sniff_bytes(file.read(containers.HEAD_BYTES))
 
 
 def sniff_bytes(head: bytes) -> Container | None:
-    """The same from the first 64 bytes.
+    """The same from the first ``containers.HEAD_BYTES`` of it.
 
     >>> sniff_bytes(bytes.fromhex("89504e470d0a1a0a")).name
     'png'
     """
-    name = _name(head)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC:
+        name = "heic"
+    else:
+        try:
+            found = containers.sniff_bytes(head, "the file")
+        except UnreadableMedia:
+            return None
+        name = _OURS.get(found, found)
     if name in EMBEDDED:
         return Container(name, EMBEDDED[name], embedded=True)
     if name in SIDECAR:
         return Container(name, SIDECAR[name], embedded=False)
     return None
-
-
-def _name(head: bytes) -> str:
-    if head[4:8] == b"ftyp":
-        return _BRANDS.get(head[8:12], "mp4")
-    if head[4:8] in (b"moov", b"mdat", b"wide", b"free", b"skip", b"moof", b"styp"):
-        return "mov"  # QuickTime files older than the ftyp box, or fragments
-    if head.startswith((b"RIFF", b"RF64")):
-        return {b"WAVE": "wav", b"AVI ": "avi", b"WEBP": "webp"}.get(head[8:12], "")
-    if head.startswith(b"\x1a\x45\xdf\xa3"):
-        return "webm" if b"webm" in head else "mkv"
-    if head.startswith(b"ID3") or _is_mpeg_audio(head):
-        return "mp3"
-    for magic, name in (
-        (b"\x89PNG\r\n\x1a\n", "png"),
-        (b"\xff\xd8\xff", "jpg"),
-        (b"GIF8", "gif"),
-        (b"fLaC", "flac"),
-        (b"OggS", "ogg"),
-    ):
-        if head.startswith(magic):
-            return name
-    return ""
-
-
-def _is_mpeg_audio(head: bytes) -> bool:
-    """A frame of MPEG audio without a tag: 11 bits of ones, and a layer (not JPEG's FF D8)."""
-    return len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and bool(head[1] & 0x06)
 
 
 def sidecar_path(media: Path) -> Path:

@@ -10,6 +10,7 @@ A failure at any step leaves neither destination nor sidecar.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -122,7 +123,7 @@ def sign_file(
             done = _by_library(source, staging, job)
         # 6
         if done.path != staging.media:
-            os.replace(done.path, staging.media)
+            _moved(done.path, staging.media, signer)
         staging.commit()
     warnings = [*getattr(signer, "warnings", ()), *_stamp_warnings(done.report, done.problem)]
     for warning in warnings:
@@ -194,6 +195,16 @@ def _finished(path: Path, sidecar: Path | None, store: bytes, job: _Job, way: Wa
         except (SigningFailed, UnsupportedMedia) as error:
             problem = f"{error} {NOT_STAMPED}"
     return _Done(path, store, _verified(path, job.signer, sidecar), problem, way)
+
+
+def _moved(path: Path, target: Path, signer: Signer) -> None:
+    try:
+        os.replace(path, target)
+    except OSError as error:  # one device, but two mounts of it
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copyfile(path, target)
+        _verified(target, signer, None)
 
 
 def _stamp_warnings(report: CredentialReport, problem: str | None) -> list[str]:

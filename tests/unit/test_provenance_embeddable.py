@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 from avsafe import media, testing
@@ -294,8 +295,25 @@ def test_an_index_larger_than_the_room_stays_at_the_end(
     assert boxes(path) == ["ftyp", "free", "mdat", "moov"]
 
 
-def test_without_a_length_there_is_no_room() -> None:
-    assert roomy.room_for(RawMedia(Kind.VIDEO, (), Fraction(25))) == 0
+def test_room_follows_the_length() -> None:
+    second, hour = (
+        roomy.room_for(
+            RawMedia(Kind.VIDEO, (), Fraction(25), 25 * seconds, samples=(), rate_hz=48000)
+        )
+        for seconds in (1, 3600)
+    )
+    assert 66_000 < second < 80_000
+    assert hour > second + 3600 * (25 * 24 + 47 * 16)  # FFmpeg's entries for a frame, a packet
+    assert roomy.room_for(RawMedia(Kind.AUDIO, samples=(), rate_hz=48000)) == 1 << 20
+
+
+def test_sound_of_unknown_length_gets_room(tmp_path: Path) -> None:
+    block = np.random.default_rng(1).uniform(-0.3, 0.3, (1, 48000)).astype(np.float32)
+    raw = RawMedia(Kind.AUDIO, samples=[block, block], rate_hz=48000, channels=1)
+    media.encode(raw, tmp_path / "a.m4a", EncodeSpec(signing_room=True))
+    media.encode(raw, tmp_path / "b.m4a")
+    assert boxes(tmp_path / "a.m4a") == ["ftyp", "free", "moov", "mdat"]
+    assert packets(tmp_path / "a.m4a") == packets(tmp_path / "b.m4a")
 
 
 def test_leaves_grow_with_the_file() -> None:
