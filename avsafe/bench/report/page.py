@@ -22,10 +22,10 @@ _SHOWN_P = {
     "audio": ("aac_64k", "noise_20db", "tempo_plus_5"),
 }
 _PROOF = {
-    "org.avsafe": "By construction a search of one residual with a wrong key accepts with a "
-    "probability of at most (attempts) x 2<sup>-32</sup>: the CRC32 of what the linear code "
-    "decodes from independently signed waves fits by chance alone, whatever the picture or sound. "
-    "docs/watermark.md has the proof; no measurement can reach it.",
+    "org.avsafe": "Counting cannot show a rate of 10<sup>-6</sup>; the bound of our own marks "
+    "rests on a proof. Under a wrong key the message that the linear code gives is uniformly "
+    "distributed, whatever the picture or sound, so its CRC32 fits with a chance of 2<sup>-32</sup> a message "
+    "tried; the p-value multiplies this by all that a search tries. docs/watermark.md has it.",
 }
 NEVER = (
     "a recording of a screen or a loudspeaker: it needs a camera and a room, not a program",
