@@ -172,9 +172,11 @@ def upright(frame: Frame, orientation: Orientation) -> Frame:
 
 def from_rgb(frame: Frame, pixel_format: str, reformatter: VideoReformatter) -> VideoFrame:
     """An RGB frame for an encoder: BT.709, limited range, tagged so."""
-    source = VideoFrame.from_ndarray(frame, format="rgb24")
     if pixel_format in ("rgb24", "gbrp"):
+        source = VideoFrame.from_ndarray(frame, format="rgb24")
         return reformatter.reformat(source, format=pixel_format, threads=1)
+    # not copied: the conversion reads it now, and nobody keeps it
+    source = VideoFrame.from_numpy_buffer(np.ascontiguousarray(frame), format="rgb24")
     return reformatter.reformat(
         source,
         format=pixel_format,
