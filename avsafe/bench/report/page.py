@@ -24,8 +24,9 @@ _SHOWN_P = {
 _PROOF = {
     "org.avsafe": "Counting cannot show a rate of 10<sup>-6</sup>; the bound of our own marks "
     "rests on a proof. Under a wrong key the message that the linear code gives is uniformly "
-    "distributed, whatever the picture or sound, so its CRC32 fits with a chance of 2<sup>-32</sup> a message "
-    "tried; the p-value multiplies this by all that a search tries. docs/watermark.md has it.",
+    "distributed, whatever the picture or sound, so its CRC32 fits with a chance of "
+    "2<sup>-32</sup> a message tried; the p-value multiplies this by all that a search tries. "
+    "docs/watermark.md has it.",
 }
 NEVER = (
     "a recording of a screen or a loudspeaker: it needs a camera and a room, not a program",
