@@ -249,7 +249,6 @@ def work(options: argparse.Namespace) -> None:
                 total = cpu_s() - began
             more |= {
                 "marks": {str(m.modality): m.psnr_db or m.snr_db for m in release.marks},
-                "warnings": release.warnings,
                 "bytes": released.stat().st_size,
             }
         parts = settled(total)
