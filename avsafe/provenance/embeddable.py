@@ -75,8 +75,8 @@ class Native:
         """Hash the next ``count`` bytes of the media data (``buffer``: a ctypes array) as one leaf.
 
         The caller starts 16 bytes into the mdat box, where the standard's exclusion starts; that is
-        what the last argument tells the library. Its leaves of a fixed size are not used: they copy
-        every byte twice (2.5 times the cost of the hash).
+        what the last argument tells the library. Its leaves of a fixed size are not used: they are
+        copied first (decision 0014).
         """
         code = self._call["c2pa_builder_hash_mdat_bytes"](_handle(builder), 0, buffer, count, True)
         self._check(code)
