@@ -53,6 +53,8 @@ class AudioSeal:
         self._torch = require("torch", "audioseal")
         self._safetensors = require("safetensors.torch", "audioseal")
         require("audioseal", "audioseal")
+        # Compiling takes a minute and a C++ compiler; the networks run as they are.
+        self._eager = require("audioseal.libs.moshi.utils.compile", "audioseal").no_compile
 
     def _network(self, part: str) -> Any:
         """One of the two networks, built by the audioseal package, with the user's tensors."""
@@ -140,7 +142,7 @@ class AudioSeal:
 
     def _residual(self, mono: sounds.Mono, bits: NDArray[np.uint8]) -> sounds.Mono:
         torch = self._torch
-        with torch.no_grad():
+        with torch.no_grad(), self._eager():
             word = torch.from_numpy(bits.astype(np.int64))[None]
             added = self._generator.get_watermark(
                 torch.from_numpy(mono)[None, None], sample_rate=RATE_HZ, message=word
@@ -151,7 +153,7 @@ class AudioSeal:
         """``(2 + 16, k)``: unmarked, marked, and the bits, at each sample; ten seconds a time."""
         torch, parts = self._torch, []
         size = 10 * SEGMENT
-        with torch.no_grad():
+        with torch.no_grad(), self._eager():
             for start in range(0, max(1, sound.size - SEGMENT), size):
                 last = start + size >= sound.size - SEGMENT  # no piece shorter than a second
                 piece = sound[start:] if last else sound[start : start + size]
