@@ -39,7 +39,7 @@ from avsafe.watermark.audio_features import (
 ROUNDS, TRIES_PER_ROUND = 3, 24  # words handed to the decoder: the sync peaks of each round
 FALSE_PASS = channel.FALSE_PASS_PER_TRY
 FALSE_MARK_P = ROUNDS * TRIES_PER_ROUND * FALSE_PASS  # bound for one file and key
-WEAK_CORRELATION = 0.55  # the decoder ends near 0.30; fresh marks of 5 s had 0.56 or more
+THIN = 0.5  # correlation; the decoder ends near 0.30, fresh marks of 5 s had 0.56 or more
 SLOTS = chips.ROWS * FRAMES_PER_CHIP  # offsets tried per period: 24 ms apart
 MIN_FRAMES = SLOTS // 2  # 1.3 s; with less, not all coded bits have been heard
 SPAN_FRAMES = 4 * SLOTS  # 10.4 s: how long a speed error of 0.25 % leaves the chips in place
@@ -56,8 +56,8 @@ def detect(features: Features, key: bytes) -> Detection:
     """Look for a mark of ``key``.
 
     Returns ``present`` only if the check of the code fits; see the module for the bound on false
-    marks. ``details["weak"]`` is 1 for a mark that a little damage
-    would end: in a file just written, embed again with more strength. Raises UnreadableMedia when
+    marks. ``details["margin"]`` below 1 means that a little damage would end the mark: in a file
+    just written, embed again with more strength. Raises UnreadableMedia when
     the features have not the form the extractor gives, UsageError when the key is too short.
     """
     return search(Prepared(features), key)
@@ -268,7 +268,7 @@ class _Search:
             "sync_z": round(peak.z, 2),
             "tests": self.tests,
             "correlation": round(word.correlation, 4),
-            "weak": int(word.correlation < WEAK_CORRELATION),
+            "margin": round(word.correlation / THIN, 4),
             "pitch": round(peak.fold.rates[0], 5),
             "tempo": round(peak.fold.rates[1], 5),
             "from_s": round(first * FRAME_S, 2),

@@ -37,6 +37,7 @@ from avsafe.watermark.tile import MAX_CYCLES, MIN_CYCLES, PAYLOAD_BITS, PERIOD, 
 
 # Sizes searched: a crop to half the short side makes the tile twice as large, a letterbox smaller
 SIZES = np.exp(np.arange(np.log(0.55), np.log(2.1), 0.006))  # 0.6 %: a pixel at the border
+PLAIN_ATTEMPTS = 10  # shifts decoded at the nominal size: a weak mark is not always the highest
 ATTEMPTS = 6  # peaks that are refined and decoded in the search of sizes
 TURNED_ATTEMPTS = 4  # and in that of turned and unequally stretched placements
 MOST_P_VALUE = 1e-6  # of a reading that counts
@@ -125,9 +126,7 @@ def whitened(residual: NDArray[np.float32]) -> NDArray[np.float32]:
 
     size, hop = _BLOCK, _BLOCK // 2
     height, width = residual.shape
-    padded = np.pad(residual, ((hop, size), (hop, size)), mode="reflect" if min(
-        residual.shape
-    ) > size else "symmetric")
+    padded = np.pad(residual, ((hop, size), (hop, size)), mode="symmetric")
     window = np.sin(np.pi * (np.arange(size) + 0.5) / size).astype(np.float32)
     taper = np.outer(window, window)
     blocks = np.lib.stride_tricks.sliding_window_view(padded, (size, size))[::hop, ::hop]
@@ -219,11 +218,13 @@ class Autocorrelation:
         self._reach = np.array(reach)
 
     def contrast(self) -> float:
-        """How clearly an upright tile of any size repeats: the best score over the usual one."""
-        size = np.exp(np.arange(np.log(0.55), np.log(2.1), 0.008))
-        scores = self.score(np.stack([size, size, np.zeros(size.size)], 1))
-        usual = float(np.median(np.abs(scores)))
-        return float(scores.max()) / usual if usual > 0 else 0.0
+        """How clearly a tile repeats, of any size and turn: the best score over the usual one."""
+        best, usual = 0.0, 1e-12
+        for tried in _GRIDS:
+            scores = self.score(tried)
+            best = max(best, float(scores.max()))
+            usual = max(usual, float(np.median(np.abs(scores))))
+        return best / usual
 
     def score(self, placements: NDArray[np.float64]) -> NDArray[np.float64]:
         """``(n, 3)`` of (a, b, turn) -> ``(n,)`` mean similarity at the repeats of such a tile."""
@@ -244,12 +245,14 @@ class Autocorrelation:
             borderValue=0,
         )
         # the sum of r values of noise is sqrt(r) times one
-        found: NDArray[np.float64] = (read * inside).sum(-1) / np.sqrt(np.maximum(inside.sum(-1), 1))
+        found: NDArray[np.float64] = (read * inside).sum(-1) / np.sqrt(
+            np.maximum(inside.sum(-1), 1)
+        )
         return found
 
 
-def _match(tile: Tile, values: NDArray[np.complex64]) -> list[tuple[float, int, int, int]]:
-    """Sync values ``(n, q_s)`` -> z, sign and whole-pixel shift of the best match of each."""
+def _matches(tile: Tile, values: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Sync values ``(n, q_s)`` -> their match ``(n, T, T)`` at every whole-pixel shift, as z."""
     from scipy import fft
 
     # the inverse real transform takes column 0 once and all others twice
@@ -257,15 +260,18 @@ def _match(tile: Tile, values: NDArray[np.complex64]) -> list[tuple[float, int, 
     grid = np.zeros((len(values), PERIOD, MAX_CYCLES + 1), np.complex64)
     grid[:, tile.sync[:, 0], tile.sync[:, 1]] = turned
     columns = fft.ifft(grid, axis=1, overwrite_x=True)  # the columns beyond the band stay 0
-    match = fft.irfft(columns, PERIOD, axis=2).reshape(len(values), -1)
-    high, low = match.argmax(axis=1), match.argmin(axis=1)
-    found = []
-    for one, sync, top, bottom in zip(match, values, high, low, strict=True):
-        sign, place = (1, top) if one[top] >= -one[bottom] else (-1, bottom)
-        sigma = _sigma(sync)
-        z = sign * float(one[place]) * PERIOD**2 / 2 / sigma if sigma > 0 else 0.0
-        found.append((z, sign, *divmod(int(place), PERIOD)))
-    return found
+    match: NDArray[np.float32] = fft.irfft(columns, PERIOD, axis=2)
+    sigma = np.array([_sigma(sync) for sync in values])
+    match *= (PERIOD**2 / 2 / np.maximum(sigma, 1e-12))[:, None, None]
+    return match
+
+
+def _best(match: NDArray[np.float32]) -> tuple[float, int, int, int]:
+    """z, sign and shift of the highest or deepest point of a match ``(T, T)``."""
+    high, low = int(match.argmax()), int(match.argmin())
+    sign, place = (1, high) if match.flat[high] >= -match.flat[low] else (-1, low)
+    dy, dx = divmod(place, PERIOD)
+    return sign * float(match.flat[place]), sign, dy, dx
 
 
 def _sigma(values: NDArray[np.complex64]) -> float:
@@ -278,11 +284,24 @@ def peaks(spectrum: Spectrum, tile: Tile, placements: Sequence[Placement]) -> li
     found: list[Peak] = []
     for start in range(0, len(placements), _BATCH):
         some = placements[start : start + _BATCH]
-        matches = _match(tile, spectrum.at(tile.sync, some))
-        found += [
-            Peak(z, placement, sign, dy, dx)
-            for placement, (z, sign, dy, dx) in zip(some, matches, strict=True)
-        ]
+        for placement, match in zip(
+            some, _matches(tile, spectrum.at(tile.sync, some)), strict=True
+        ):
+            z, sign, dy, dx = _best(match)
+            found.append(Peak(z, placement, sign, dy, dx))
+    return found
+
+
+def _shifts(spectrum: Spectrum, tile: Tile, placement: Placement, count: int) -> list[Peak]:
+    """The highest peaks of one placement, apart from one another."""
+    values = spectrum.at(tile.sync, [placement])
+    match = _matches(tile, values)[0]
+    around = np.arange(-2, 3)
+    found = []
+    for _ in range(count):
+        z, sign, dy, dx = _best(match)
+        found.append(_at_offsets(tile, values[0], Peak(z, placement, sign, dy, dx)))
+        match[np.ix_((dy + around) % PERIOD, (dx + around) % PERIOD)] = 0
     return found
 
 
@@ -346,11 +365,8 @@ def soft_bits(spectrum: Spectrum, tile: Tile, peak: Peak) -> NDArray[np.float64]
 
     Coding and scaling take the short waves first.
     """
-    length = channel.coded_length(PAYLOAD_BITS)
     weights = np.repeat(_trust(spectrum, tile, peak), 2)
-    parts = data_parts(spectrum, tile, peak) * weights
-    summed: NDArray[np.float64] = np.bincount(tile.place, parts, minlength=length)
-    return summed
+    return tile.soft_bits(data_parts(spectrum, tile, peak) * weights)
 
 
 def _trust(spectrum: Spectrum, tile: Tile, peak: Peak) -> NDArray[np.float64]:
@@ -363,14 +379,15 @@ def _trust(spectrum: Spectrum, tile: Tile, peak: Peak) -> NDArray[np.float64]:
     if not level > 0:
         return np.ones(len(tile.data))
     line = 1 + slope / level * (np.hypot(*tile.data.T) - (MIN_CYCLES + MAX_CYCLES) / 2)
-    trusted: NDArray[np.float64] = np.clip(line, 0.25, 1.75)  # 118 sync waves: a rough estimate
+    trusted: NDArray[np.float64] = np.clip(line, 0.25, 1.75)  # 148 sync waves: a rough estimate
     return trusted
 
 
 def read_plain(spectrum: Spectrum, tile: Tile) -> Reading:
     """The placement of a file that was only coded again: nominal size, upright."""
-    peak = peaks(spectrum, tile, [Placement()])[0]
-    return _read(spectrum, tile, [peak], hypotheses=1, steps=_EQUAL_STEPS[1:], turned=False)
+    shifts = _shifts(spectrum, tile, Placement(), PLAIN_ATTEMPTS)
+    refined, tried = refine(spectrum, tile, shifts[0], _EQUAL_STEPS[1:], turned=False)
+    return _decode(spectrum, tile, [refined, *shifts[1:]], 1 + tried)
 
 
 def read_sizes(spectrum: Spectrum, tile: Tile) -> Reading:
@@ -407,11 +424,16 @@ def _read(
         better, tried = refine(spectrum, tile, peak, steps, turned=turned)
         refined.append(better)
         hypotheses += tried
-    shifts = hypotheses * PERIOD**2 + len(found) * len(_OFFSETS) ** 2
-    words = channel.decode_many([soft_bits(spectrum, tile, p) for p in refined], PAYLOAD_BITS)
+    return _decode(spectrum, tile, refined, hypotheses)
+
+
+def _decode(spectrum: Spectrum, tile: Tile, found: list[Peak], placements: int) -> Reading:
+    """Decode some peaks of so many placements; the best attempt."""
+    hypotheses = placements * PERIOD**2 + len(found) * len(_OFFSETS) ** 2
+    words = channel.decode_many([soft_bits(spectrum, tile, p) for p in found], PAYLOAD_BITS)
     readings = [
-        Reading(peak, decoded, shifts, len(found))
-        for peak, decoded in zip(refined, words, strict=True)
+        Reading(peak, decoded, hypotheses, len(found))
+        for peak, decoded in zip(found, words, strict=True)
     ]
     return max(readings, key=rank)
 
@@ -447,20 +469,31 @@ _KEPT = 5  # placements of each kind that the autocorrelation proposes
 def repeats(likeness: Autocorrelation) -> list[tuple[float, float, float]]:
     """The likeliest (a, b, turn) of a repeating tile: turned ones, and unequally stretched ones."""
     found: list[tuple[float, float, float]] = []
-    sizes = np.exp(np.arange(np.log(0.55), np.log(2.1), 0.008))
-    turns = np.radians(np.arange(-12, 12.1, 0.4))
-    size, turn = (grid.reshape(-1) for grid in np.meshgrid(sizes, turns))
-    a, b = (grid.reshape(-1) for grid in np.meshgrid(sizes, sizes))
-    for tried in (np.stack([size, size, turn], 1), np.stack([a, b, np.zeros(a.size)], 1)):
-        score = likeness.score(tried)
+    for tried in _GRIDS:
         kept: list[NDArray[np.float64]] = []
-        for index in np.argsort(-score):
+        for index in np.argsort(-likeness.score(tried)):
             if all(np.abs(tried[index] - other).max() > 0.02 for other in kept):
                 kept.append(tried[index])
             if len(kept) == _KEPT:
                 break
         found += [_climb(likeness, one) for one in kept]
     return found
+
+
+def _grids() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Placements ``(n, 3)`` of (a, b, turn): turned with one size, and upright with two sizes.
+
+    Steps of a pixel at the second repeat; a peak is three pixels wide.
+    """
+    sizes = np.exp(np.arange(np.log(0.55), np.log(2.1), 0.008))
+    size, turn = np.meshgrid(sizes, np.radians(np.arange(-12, 12.1, 0.4)))
+    a, b = np.meshgrid(sizes, sizes)
+    columns = ((size, size, turn), (a, b, np.zeros_like(a)))
+    turned, stretched = (np.stack([part.reshape(-1) for part in three], 1) for three in columns)
+    return turned, stretched
+
+
+_GRIDS = _grids()
 
 
 def _climb(likeness: Autocorrelation, start: NDArray[np.float64]) -> tuple[float, float, float]:

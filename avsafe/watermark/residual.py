@@ -52,10 +52,10 @@ def _canonical(frame: Frame) -> NDArray[np.float32]:
     scale = SHORT_SIDE / min(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if scale < 1:
-        luma = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)
+        luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.uint8)
     small = luma.astype(np.float32)
     if scale > 1:
-        small = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)
+        small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_CUBIC), np.float32)
     return np.asarray(small[:MAX_LONG_SIDE, :MAX_LONG_SIDE], np.float32)
 
 

@@ -4,7 +4,7 @@ Legend: ``T = 128`` canonical pixels, the period; a picture is *canonical* when 
 360 pixels; ``k`` a pair of whole numbers (ky, kx), cycles per tile; ``q`` coefficients used.
 
 All real tiles are a sum of waves cos(2 pi k.x / T + phase_k). The waves between 5 and 20 cycles per
-tile (periods of 26 to 6 canonical pixels) carry the mark: a fifth has keyed phases known to the
+tile (periods of 26 to 6 canonical pixels) carry the mark: a quarter has keyed phases known to the
 detector (*sync*), which tell where the tile lies, how large it is, how it is turned and whether it
 is mirrored; the others have phases that carry the coded bits (*data*). Which wave does what, every
 phase, every sign and the order of the bits follow from the key through SHAKE-256, so that they are
@@ -35,7 +35,7 @@ SHORT_SIDE = 360  # canonical pixels
 # 8..32 cycles 33.1 / 23.3 / 16.5 dB, 6..24 33.8 / 25.8 / 18.1, 5..20 33.4 / 26.3 / 19.7
 MIN_CYCLES, MAX_CYCLES = 5, 20
 SEGMENT_S = 2.0  # as long as the encoder's group of pictures: a new sign then costs no bits
-_SYNC_SHARE = 0.2  # a peak 7 sigma high at the noise where the code still decodes
+_SYNC_SHARE = 0.25  # a peak 7 sigma high at the noise where the code still decodes
 _MIN_KEY_BYTES = 16
 _PEAK = 3.0  # standard deviations; rarer crests would only show
 
@@ -87,11 +87,11 @@ class Tile:
         signed: NDArray[np.float64] = parts * self.sign
         return signed
 
-    def soft_bits(self, data_values: NDArray[np.complexfloating]) -> NDArray[np.float64]:
-        """The same, summed for each coded bit; 0 for those that no wave carries."""
+    def soft_bits(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Soft values ``(2 q_d,)`` -> one for each coded bit; 0 for those that no wave carries."""
         length = channel.coded_length(PAYLOAD_BITS)
         summed: NDArray[np.float64] = np.bincount(
-            self.place, weights=self.parts(data_values), minlength=length
+            self.place, weights=parts, minlength=length
         ).astype(np.float64)
         return summed
 
@@ -101,7 +101,7 @@ def tile_of_key(key: bytes) -> Tile:
     """The tile of a secret key of 16 bytes or more, normally 32. UsageError for a shorter one.
 
     >>> tile_of_key(b"k" * 32).sync.shape
-    (118, 2)
+    (148, 2)
     """
     if len(key) < _MIN_KEY_BYTES:
         raise UsageError(

@@ -21,9 +21,15 @@ from avsafe.watermark.tile import ALGORITHM, PAYLOAD_BITS, Tile, tile_of_key
 
 _MIN_SIDE = 16  # canonical pixels
 _NAMES = ("0", "fresh", "1")
-_SEARCHED = 3  # views of a file in which all sizes and turns are searched
-# A file as released correlates 0.45 to 0.65; below, little is left for coding (docs/watermark.md)
-THIN = 0.40
+_VIEWS = 5 * len(_NAMES)  # at most
+_SEARCHED = 3  # views of a file in which all sizes are searched; turns in one less
+
+# At most so often does a file carry a mark with a key that it was not marked with
+MOST_CHANCE = channel.FALSE_PASS_PER_TRY * (
+    _VIEWS * locate.PLAIN_ATTEMPTS
+    + _SEARCHED * locate.ATTEMPTS
+    + (_SEARCHED - 1) * locate.TURNED_ATTEMPTS
+)
 
 
 class VideoWatermarker:
@@ -78,7 +84,6 @@ class VideoWatermarker:
             "sync_p_value": best.sync_p_value,
             "crc_ok": decoded.crc_ok,
             "correlation": decoded.correlation,
-            "margin": decoded.correlation / THIN,
             # vertical, horizontal, against the marked original
             "scale": (peak.placement.a, peak.placement.b),
             "turn_deg": float(np.degrees(peak.placement.turn)),
@@ -94,7 +99,7 @@ class VideoWatermarker:
         )
 
     def bit_error_rate(self, features: Features, key: bytes, payload: int) -> float:
-        """Share of the carried coded bits that are wrong at the best placement, 0..1; 0.5 is chance.
+        """Share of the carried coded bits that are wrong at the best placement; 0.5 is chance.
 
         For benchmarks: it takes the payload, and the placement with the highest peak. Raises
         UsageError when the features hold no usable frame.
@@ -142,16 +147,14 @@ def search(views: list[View], tile: Tile) -> tuple[View, locate.Reading]:
     if not found:
         chosen = _promising(views)
         found = any(tried(view, locate.read_sizes) for view in chosen) or any(
-            tried(view, locate.read_turned) for view in chosen
+            tried(view, locate.read_turned) for view in chosen[: _SEARCHED - 1]
         )
     view, best = max(readings, key=lambda item: (item[1].accepted, *locate.rank(item[1])))
     return view, best.among(reading for _, reading in readings)
 
 
 def _promising(views: list[View]) -> list[View]:
-    """The views in which something repeats most clearly."""
-    if len(views) <= _SEARCHED:
-        return views
+    """The views in which something repeats most clearly, the clearest first."""
     return sorted(views, key=lambda view: -view.spectrum.autocorrelation().contrast())[:_SEARCHED]
 
 
@@ -163,18 +166,20 @@ def _views(features: Features, ignored: list[str]) -> Iterator[View]:
         if bins is None:
             continue
         residuals, counts = bins
-        total = counts.sum()
         weighted = residuals * counts[:, None, None]
+        total = int(counts.sum())
+        seen: set[tuple[int, ...]] = set()
         for start in range(BINS // 2):
-            half = np.arange(start, start + BINS // 2)
-            others = (half + BINS // 2) % BINS
-            few, many = sorted((counts[half].sum(), counts[others].sum()))
-            if few < 0.15 * many or few == 0:
-                continue  # next to nothing to subtract
-            one = weighted[half].sum(0) / counts[half].sum()
-            other = weighted[others].sum(0) / counts[others].sum()
-            yield View(f"{name}.{start}", (one - other).astype(np.float32), int(total))
-        yield View(name, (weighted.sum(0) / total).astype(np.float32), int(total))
+            first = (np.arange(BINS) - start) % BINS < BINS // 2
+            few, many = sorted((counts[first].sum(), counts[~first].sum()))
+            halves = tuple(np.where(counts > 0, 2 * first - 1, 0))
+            if few < 0.15 * many or halves in seen:
+                continue  # next to nothing to subtract, or nothing new
+            seen |= {halves, tuple(-half for half in halves)}
+            one = weighted[first].sum(0) / counts[first].sum()
+            other = weighted[~first].sum(0) / counts[~first].sum()
+            yield View(f"{name}.{start}", (one - other).astype(np.float32), total)
+        yield View(name, (weighted.sum(0) / counts.sum()).astype(np.float32), total)
 
 
 def _bins(

@@ -75,6 +75,8 @@ def test_crop_and_resize() -> None:
     assert detect(marked[100:820, 150:1150]).payload == PAYLOAD
     half = np.asarray(Image.fromarray(marked).resize((600, 450), Image.Resampling.LANCZOS))
     assert detect(saved(half, format="JPEG", quality=90)).payload == PAYLOAD
+    turned = np.asarray(Image.fromarray(marked).rotate(4, Image.Resampling.BICUBIC))
+    assert detect(saved(turned, format="JPEG", quality=85)).payload == PAYLOAD
 
 
 def test_screenshot_of_a_clip_names_the_release_of_the_clip() -> None:
