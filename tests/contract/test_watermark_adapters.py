@@ -6,6 +6,7 @@ around them. Perth's are in its wheel, and our network is held against its own p
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import importlib
 import io
@@ -533,8 +534,18 @@ def test_perth_says_yes_to_its_mark_and_no_without(
         for media in (raw.with_samples([marked]), raw)
     )
     assert (found.present, found.payload, none.present) == (True, None, False)
-    assert found.p_value == 1 / (perth.NULL_N + 1)
+    assert 1 / (perth.NULL_N + 1) <= found.p_value < 0.01
     assert none.p_value == 1.0
+
+
+def test_perth_ranks_among_the_scores_of_the_report() -> None:
+    """The constants are those of the measured file: its number of pieces, its highest scores."""
+    file = Path(__file__).parents[2] / "reports" / "watermark_peers" / "perth_null.csv"
+    with file.open(encoding="utf-8", newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["whole"] == "False"]
+    scores = sorted((float(row["unmarked"]) for row in rows), reverse=True)
+    assert len(scores) == perth.NULL_N
+    assert tuple(score for score in scores if score > perth.THRESHOLD) == perth.NULL_TOP
 
 
 def test_perth_pretends_no_payload_and_refuses_silence(marker: perth.Perth) -> None:
