@@ -14,7 +14,7 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import TYPE_CHECKING, Any
 
-from avsafe.media import MIME_BY_SUFFIX, sha256_of
+from avsafe.media import MIME_BY_SUFFIX, changes, sha256_of
 from avsafe.types import (
     Decision,
     Features,
@@ -148,7 +148,7 @@ def release(
         sidecar=stage.sidecar_of(stage.final) if signed.sidecar else None,
         cost=meter.total,
         details=raw.details,
-        warnings=(*marked.warnings, *signed.warnings),
+        warnings=(*changes(raw, stage.final), *marked.warnings, *signed.warnings),
     )
 
 

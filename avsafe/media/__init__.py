@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from avsafe.media.changes import changes as changes
     from avsafe.media.containers import MIME_BY_SUFFIX as MIME_BY_SUFFIX
     from avsafe.media.containers import sniff as sniff
     from avsafe.media.features import analyse as analyse
@@ -26,6 +27,7 @@ _HOME_OF = {
     "Limits": "limits",
     "MIME_BY_SUFFIX": "containers",
     "analyse": "features",
+    "changes": "changes",
     "decode": "reading",
     "encode": "writing",
     "prescan": "structure",

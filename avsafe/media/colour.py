@@ -62,20 +62,47 @@ def range_of(frame: VideoFrame) -> ColorRange:
 
 
 def to_rgb(frame: VideoFrame, reformatter: VideoReformatter) -> Frame:
-    """A decoded frame as RGB, upright."""
+    """A decoded frame as RGB, upright; a transparent one stands on white, as still pictures do."""
+    form = "rgba" if may_be_transparent(frame) else "rgb24"
     if frame.format.is_rgb or frame.format.name in ("pal8", "gray"):
-        rgb = reformatter.reformat(frame, format="rgb24", threads=1)
+        rgb = reformatter.reformat(frame, format=form, threads=1)
     else:
         rgb = reformatter.reformat(
             frame,
-            format="rgb24",
+            format=form,
             src_colorspace=matrix_of(frame),
             src_color_range=range_of(frame),
             dst_color_range=ColorRange.JPEG,
             interpolation=_TO_RGB,
             threads=1,
         )
-    return upright(cast("Frame", rgb.to_ndarray()), orientation_of(frame))
+    picture = cast("Frame", rgb.to_ndarray())
+    if form == "rgba":
+        picture = _on_white(picture)
+    return upright(picture, orientation_of(frame))
+
+
+def may_be_transparent(frame: VideoFrame) -> bool:
+    """Whether the pixel format holds transparency: an alpha channel, or a palette."""
+    pixels = frame.format
+    return pixels.has_palette or any(item.is_alpha for item in pixels.components)
+
+
+def is_transparent(frame: VideoFrame) -> bool:
+    """Whether a pixel of the frame is less than opaque."""
+    if not may_be_transparent(frame):
+        return False
+    rgba: NDArray[Any] = frame.to_ndarray(format="rgba")
+    return int(rgba[..., 3].min()) < 255
+
+
+def _on_white(rgba: NDArray[np.uint8]) -> Frame:
+    opacity = rgba[..., 3:]
+    if opacity.min() == 255:
+        return np.ascontiguousarray(rgba[..., :3])
+    part = opacity.astype(np.uint16)
+    white: Frame = ((rgba[..., :3] * part + 255 * (255 - part) + 127) // 255).astype(np.uint8)
+    return white
 
 
 def to_luma(frame: VideoFrame, reformatter: VideoReformatter) -> Frame:
@@ -109,9 +136,7 @@ def grey(frame: Frame) -> Frame:
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-_WITH_LUMA_PLANE = re.compile(
-    r"(?:yuva?|yuvj)4\d\dp(?:(\d+)le)?|nv(?:12|21|16|24)|gray(?:(\d+)le)?"
-)
+_WITH_LUMA_PLANE = re.compile(r"yuvj?4\d\dp(?:(\d+)le)?|nv(?:12|21|16|24)|gray(?:(\d+)le)?")
 
 
 def _luma_plane(frame: VideoFrame) -> tuple[NDArray[Any] | None, int]:

@@ -23,6 +23,7 @@ from avsafe.media.containers import CONTAINERS, sniff
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.stream import Stream
     from av.video.stream import VideoStream
 
     from avsafe.media.limits import Limits
@@ -174,7 +175,7 @@ def opened(path: Path, limits: Limits) -> Iterator[InputContainer]:
 def video_stream(container: InputContainer, limits: Limits) -> VideoStream | None:
     """The picture stream, ready to decode; a cover picture of an audio file is not one."""
     for stream in container.streams.video:
-        if _is_cover(stream):
+        if is_cover(stream):
             continue
         _check_decoder(stream, VIDEO_DECODERS, container.name)
         context = stream.codec_context
@@ -209,7 +210,8 @@ def audio_stream(container: InputContainer, limits: Limits) -> AudioStream | Non
     return None
 
 
-def _is_cover(stream: VideoStream) -> bool:
+def is_cover(stream: Stream) -> bool:
+    """Whether a picture stream is the cover of an audio file, or its thumbnails."""
     from av.stream import Disposition
 
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))

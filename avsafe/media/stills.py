@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,10 +29,15 @@ def plan(path: Path, limits: Limits) -> Plan:
     """Size and kind of a still picture."""
     with opened(path, limits) as picture:
         width, height = upright_size(picture)
-    container, _ = sniff(path)
-    return Plan(
-        Kind.IMAGE, width=width, height=height, frame_count=1, details={"container": container}
-    )
+        container, _ = sniff(path)
+        details: dict[str, Any] = {"container": container}
+        if picture.has_transparency_data:
+            details["alpha"] = "transparent parts stand on white"
+        if "16" in picture.mode or "16" in str(
+            getattr(picture, "tile", "")
+        ):  # PNG tells it in the raw mode
+            details["depth"] = 16
+    return Plan(Kind.IMAGE, width=width, height=height, frame_count=1, details=details)
 
 
 def upright_size(picture: Image) -> tuple[int, int]:

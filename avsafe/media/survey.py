@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -70,7 +71,7 @@ def survey(path: Path, limits: Limits, max_duration_s: float | None = None) -> S
         channels = sound.codec_context.channels if sound is not None and heard is not None else 0
         video, audio = demux.Named.of(picture), demux.Named.of(sound)
         duration_s = source.duration / 1e6 if source.duration else None
-    details: dict[str, Any] = {"container": container}
+        details = {"container": container} | _not_kept(source, picture, sound)
     if first is None and heard is None:
         raise UnreadableMedia(f"No frame and no sample of {path.name} could be decoded.")
     if first is None or times is None:
@@ -99,7 +100,12 @@ def survey(path: Path, limits: Limits, max_duration_s: float | None = None) -> S
     if first.pixel_aspect != 1:
         details["pixel_aspect"] = str(first.pixel_aspect)
     if first.transfer in (16, 18):  # H.273: PQ and HLG
-        details["hdr"] = "high dynamic range, shown without tone mapping"
+        name = "PQ" if first.transfer == 16 else "HLG"
+        details["hdr"] = f"high dynamic range ({name})"
+    if first.bits > 8:
+        details["depth"] = first.bits
+    if first.alpha:
+        details["alpha"] = first.alpha
     still = len(times) == 1 and container == "gif" and heard is None
     height, width = first.shape
     plan = Plan(
@@ -124,6 +130,8 @@ class _First:
     transfer: int
     orientation: colour.Orientation
     pixel_aspect: Fraction  # width of a pixel over its height
+    bits: int  # of a channel
+    alpha: str  # what becomes of the transparency; "" without
 
     @classmethod
     def of(cls, frame: VideoFrame, stream: VideoStream) -> _First:
@@ -136,7 +144,45 @@ class _First:
             transfer=int(frame.color_trc),
             orientation=seen,
             pixel_aspect=1 / aspect if seen.transposed else aspect,
+            bits=max((item.bits for item in frame.format.components), default=8),
+            alpha=_transparency(frame, stream),
         )
+
+
+def _transparency(frame: VideoFrame, stream: VideoStream) -> str:
+    """What becomes of the transparent parts, from the first frame; empty where there are none.
+
+    A GIF or a palette may hold some or not: there the pixels decide.
+    """
+    if stream.metadata.get("alpha_mode") == "1":  # WebM: in a layer of its own, not decoded
+        return "its layer was left out"
+    doubtful = stream.codec_context.name == "gif" or frame.format.has_palette
+    if colour.may_be_transparent(frame) and (not doubtful or colour.is_transparent(frame)):
+        return "transparent parts stand on white"
+    return ""
+
+
+def _not_kept(
+    source: InputContainer, picture: VideoStream | None, sound: AudioStream | None
+) -> dict[str, Any]:
+    """What the other streams are, and whether the samples are deeper than 16 bits."""
+    found: dict[str, Any] = {}
+    others = Counter(
+        "cover picture" if stream.type == "video" and demux.is_cover(stream) else stream.type
+        for stream in source.streams
+        if stream not in (picture, sound) and stream.type in ("video", "audio", "subtitle")
+    )
+    if others:
+        found["left_out"] = ", ".join(
+            f"{count} {kind if 'cover' in kind else f'further {kind} stream'}{'s'[: count > 1]}"
+            for kind, count in sorted(others.items())
+        )
+    if sound is not None:
+        codec = sound.codec_context
+        deep = codec.format is not None and codec.format.bytes > 2
+        if deep and codec.name.startswith(("pcm_", "flac", "alac")):
+            found["deep_sound"] = "more than 16 bits"
+    return found
 
 
 def _read_through(

@@ -54,8 +54,33 @@ _AUDIO_ENCODERS = {
     "pcm16": ("pcm_s16le", "s16"),
     "float": ("pcm_f32le", "flt"),
 }
-_OPUS_RATES = (48000, 24000, 16000, 12000, 8000)
+_RATES = {  # what a codec knows, ascending; any other rate becomes the next higher one
+    "opus": (8000, 12000, 16000, 24000, 48000),
+    "aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000),
+}
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+
+
+def size_for(suffix: str, width: int, height: int) -> tuple[int, int]:
+    """The size that ``encode`` gives a picture: even sides for moving ones.
+
+    >>> size_for(".mp4", 641, 359), size_for(".png", 641, 359)
+    ((642, 360), (641, 359))
+    """
+    if suffix in _PICTURES:
+        return width, height
+    return width + width % 2, height + height % 2
+
+
+def rate_for(suffix: str, rate_hz: int, codec: str | None = None) -> int:
+    """The sample rate that ``encode`` gives sound: the next higher one that the codec knows.
+
+    >>> rate_for(".mp4", 10_000), rate_for(".mp4", 192_000), rate_for(".wav", 192_000)
+    (11025, 96000, 192000)
+    """
+    default = _MUXERS[suffix][2] if suffix in _MUXERS else None
+    known = _RATES.get(codec or default or "", ())
+    return next((rate for rate in known if rate >= rate_hz), known[-1]) if known else rate_hz
 
 
 def encode(
@@ -190,7 +215,7 @@ class _VideoTrack(_Track):
         height, width = frame.shape[:2]
         self._size = (height, width)
         stream = self._stream
-        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.width, stream.height = size_for("", width, height)
         stream.pix_fmt = self._spec.pixel_format
         context = stream.codec_context
         context.time_base = 1 / self._rate
@@ -203,7 +228,7 @@ class _VideoTrack(_Track):
             context.sample_aspect_ratio = aspect
         context.options = self._options()
         if (stream.width, stream.height) != (width, height):
-            log.warning(
+            log.info(
                 "%d x %d pixels are written as %d x %d: 4:2:0 needs even sides, so the last row or "
                 "column is repeated",
                 width,
@@ -253,9 +278,7 @@ class _AudioTrack(_Track):
         self._container, self._raw = container, raw
         self._blocks = iter(raw.samples if raw.samples is not None else ())
         self._layout = _LAYOUTS[raw.channels]
-        rate_hz = raw.rate_hz
-        if self._codec == "opus" and rate_hz not in _OPUS_RATES:
-            rate_hz = 48000  # Opus knows only its own rates
+        rate_hz = rate_for("", raw.rate_hz, self._codec)
         stream: Any = container.add_stream(name, rate=rate_hz, layout=self._layout)
         self._stream = stream
         self._stream.codec_context.format = sample_format

@@ -282,7 +282,7 @@ def test_an_animated_gif_is_a_video_and_a_still_one_a_picture(tmp_path: Path) ->
 def test_an_odd_size_is_padded_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "odd.mp4"
     raw = clip(3, sound=False, width=95, height=63)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         encode(raw, path)
     assert "95 x 63 pixels are written as 96 x 64" in caplog.text
     frame = next(iter(decode(path, trusted=True).frames or ()))
