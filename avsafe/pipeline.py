@@ -48,6 +48,7 @@ MARKS_OF_KIND: dict[Kind, tuple[str, ...]] = {
     Kind.AUDIO: ("audio",),
 }
 
+_PLACE = {"video": "pictures", "image": "picture", "audio": "sound"}
 _SUFFIX_FOR = {
     Kind.VIDEO: "name it .mp4, .mov, .mkv or .webm",
     Kind.IMAGE: "name it .png, .jpg or .webp",
@@ -313,7 +314,8 @@ def _encode(
 def _refused(name: str, first: str, error: CannotMark, warnings: list[str]) -> None:
     if name == first:
         raise error
-    warnings.append(f"No {name} mark: {error}")
+    reason = str(error).removesuffix(".")
+    warnings.append(f"No mark in the {_PLACE[name]}: {reason}. The {first} mark is there.")
 
 
 def _marked_samples(embedder: Embedder, blocks: Iterable[Samples]) -> Iterator[Samples]:

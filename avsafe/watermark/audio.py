@@ -45,19 +45,14 @@ class AudioWatermarker:
     ) -> audio_embed.AudioEmbedder:
         """An embedder for one pass over ``raw.samples``.
 
-        Raises CannotMark at once when there is no sound, its rate is below 8 kHz, or a clip with
-        pictures is known to be shorter than 1.5 s; UsageError for a payload that is not 32 bits.
-        Sound that proves too short or too quiet raises CannotMark from ``mark()``: a stream is
-        known only at its end.
+        Raises CannotMark at once when there is no sound or its rate is out of range; UsageError for
+        a payload that is not 32 bits. Sound that proves too short or too quiet raises CannotMark
+        from ``mark()``: a stream is known only at its end, and pictures may end before it.
         """
         if not 0 <= payload < 1 << audio_chips.PAYLOAD_BITS:
             raise UsageError(f"An audio payload is 0..2^32-1, not {payload}.")
         if raw.samples is None or raw.channels < 1:
             raise CannotMark("There is no sound to mark.")
-        if raw.frame_count is not None and raw.frame_rate:
-            duration_s = float(raw.frame_count / raw.frame_rate)
-            if duration_s < audio_embed.MIN_DURATION_S - 0.5:  # the sound may be a little longer
-                raise CannotMark(audio_embed.too_short(duration_s))
         return audio_embed.AudioEmbedder(raw.rate_hz, raw.channels, payload, key, attempt=attempt)
 
     def detect(self, features: Features, key: bytes) -> Detection:

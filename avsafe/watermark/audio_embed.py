@@ -125,6 +125,8 @@ class AudioEmbedder:
         if self._flushed:
             return self._joined([])
         self._flushed = True
+        if self._fed < MIN_DURATION_S * self._rate:  # no mark, so no change; nothing went out yet
+            return self._joined(self._sound[1:])
         last = -(-self._fed // self._hop) + _HOPS_PER_WINDOW - 1  # windows that touch the sound
         pad = max(0, self._window_end(last) - self._fed)
         self._sound.append(np.zeros((self._channels, pad), np.float32))
