@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from watermark_peers import SOUND_ATTACKS, SUFFIXES, OurSound, Sound, read_sound
+from peer_tools import OurSound, Sound
+from watermark_peers import SOUND_ATTACKS, SUFFIXES, read_sound
 
 from avsafe import testing
 from avsafe.watermark.adapters import perth, sounds

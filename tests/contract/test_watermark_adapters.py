@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -529,13 +530,29 @@ def test_perth_says_yes_to_its_mark_and_no_without(
     marked = np.hstack([*map(embedder.samples, blocks), embedder.flush()])
     assert marked.shape == np.hstack(blocks).shape
     assert 10 < (embedder.mark().snr_db or 0) < 40
+    testing.check_watermarker(marker, raw, KEY, OTHER)
     found, none = (
         marker.detect(testing.extract(perth.PerthSampler(), media), KEY)
         for media in (raw.with_samples([marked]), raw)
     )
-    assert (found.present, found.payload, none.present) == (True, None, False)
     assert 1 / (perth.NULL_N + 1) <= found.p_value < 0.01
     assert none.p_value == 1.0
+
+
+def test_the_contract_sees_a_keyed_mark_of_no_bits_that_any_key_finds(
+    marker: perth.Perth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of the check itself: the wrong key counts unless the mark says keyless."""
+    raw = testing.sound_only(6.0)
+    plain = marker.detect
+
+    def silent_about_it(features: Any, key: bytes) -> Any:
+        found = plain(features, key)
+        return replace(found, details={**found.details, "keyless_network": False})
+
+    monkeypatch.setattr(marker, "detect", silent_about_it)
+    with pytest.raises(AssertionError, match="a mark where there is none"):
+        testing.check_watermarker(marker, raw, KEY, OTHER)
 
 
 def test_perth_ranks_among_the_scores_of_the_report() -> None:
