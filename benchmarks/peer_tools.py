@@ -64,7 +64,7 @@ class Ours:
         features = testing.extract(extractor, self._raw(frames))
         found = self.marker.detect(features, KEY)
         exact = found.present and found.payload == payload
-        return Found(found.present, exact, 1.0 if exact else None)
+        return Found(found.present, exact, None)
 
 
 class Invisible:
@@ -173,7 +173,7 @@ class OurSound:
         features = testing.extract(extractor, self._raw(sound, rate))
         found = self.marker.detect(features, KEY)
         exact = found.present and (not self.bits or found.payload == payload)
-        return Found(found.present, exact, (1.0 if exact else None) if self.bits else None)
+        return Found(found.present, exact, None)
 
 
 class PerthItself:
