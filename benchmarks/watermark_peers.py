@@ -359,19 +359,24 @@ def main() -> None:
         ("perth, its own package", PerthItself),
         ("perth, our adapter", lambda: OurSound("perth")),
     ]
+
+    def waiting(*done: list[Row]) -> list[str]:
+        seen = {row.tool for rows in done for row in rows}
+        return [name for name, _ in [*sound_tools, *pictures] if name not in seen]
+
     picture_rows: list[Row] = []
     sound_rows: list[Row] = []
     for name, build in sound_tools if with_sound else ():
         sound_rows.append(measure_sound(name, build, with_sound))
-        write(arguments.out, picture_rows, sound_rows)
+        write(arguments.out, picture_rows, sound_rows, waiting(picture_rows, sound_rows))
         print(f"{time.process_time():.0f} s", name, sound_rows[-1].note or "done", flush=True)
     for name, make in pictures if clips else ():  # the slow ones take minutes
         picture_rows.append(measure_pictures(name, make, clips))
-        write(arguments.out, picture_rows, sound_rows)
+        write(arguments.out, picture_rows, sound_rows, waiting(picture_rows, sound_rows))
         print(f"{time.process_time():.0f} s", name, picture_rows[-1].note or "done", flush=True)
 
 
-def write(out: Path, pictures: list[Row], sounds: list[Row]) -> None:
+def write(out: Path, pictures: list[Row], sounds: list[Row], waiting: Sequence[str]) -> None:
     minutes = time.process_time() / 60
     lines = [
         "# Our marks beside other tools",
@@ -396,7 +401,10 @@ def write(out: Path, pictures: list[Row], sounds: list[Row]) -> None:
         "",
         f"Versions: {', '.join(versions())}. The whole run took {minutes:.1f} CPU-minutes.",
     ]
+    if waiting:
+        lines += ["", f"The run has not come to: {', '.join(waiting)}."]
     data: dict[str, Any] = {
+        "waiting": list(waiting),
         "cpu_minutes": round(minutes, 2),
         "versions": list(versions()),
         "pictures": [as_json(row) for row in pictures],
