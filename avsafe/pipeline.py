@@ -49,6 +49,11 @@ MARKS_OF_KIND: dict[Kind, tuple[str, ...]] = {
 }
 
 _PLACE = {"video": "pictures", "image": "picture", "audio": "sound"}
+_BETTER = {
+    "video": "a longer or larger clip, or one with more texture and fewer repeated patterns",
+    "image": "a larger picture, or one with more texture and fewer repeated patterns",
+    "audio": "a longer piece, or one with fuller sound",
+}
 _SUFFIX_FOR = {
     Kind.VIDEO: "name it .mp4, .mov, .mkv or .webm",
     Kind.IMAGE: "name it .png, .jpg or .webp",
@@ -257,8 +262,8 @@ def _settled(trial: _Trial, first: str) -> Marked:
     """What is released of a trial: without the marks that it lost."""
     if first in trial.lost:
         raise MarkNotReadable(
-            f"The {first} mark could not be read back from the encoded file, even at the "
-            "strongest setting. Use a longer or larger clip, or one with more texture."
+            f"Not released: the {first} mark could not be read back from the encoded file, even at "
+            f"the strongest setting. Use {_BETTER[first]}."
         )
     survived = {n: mark for n, mark in trial.marks.items() if n not in trial.lost}
     sentences = [
@@ -313,9 +318,12 @@ def _encode(
 
 def _refused(name: str, first: str, error: CannotMark, warnings: list[str]) -> None:
     if name == first:
-        raise error
+        raise CannotMark(f"Not released, since it can carry no mark: {error}") from error
     reason = str(error).removesuffix(".")
-    warnings.append(f"No mark in the {_PLACE[name]}: {reason}. The {first} mark is there.")
+    warnings.append(
+        f"No mark in the {_PLACE[name]}: {reason}. The {first} mark is there; the {_PLACE[name]} "
+        "alone will not be recognised."
+    )
 
 
 def _marked_samples(embedder: Embedder, blocks: Iterable[Samples]) -> Iterator[Samples]:

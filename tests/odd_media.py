@@ -18,6 +18,7 @@ from avsafe import testing
 
 Picture = NDArray[np.uint8]
 Sound = NDArray[np.float32]
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 W, H, RATE = 256, 192, 12  # enough for the mark, and quick
 
 
@@ -54,9 +55,9 @@ def film(
     sound: Sound | None = None,
     rate_hz: int = 48000,
     sound_codec: str = "aac",
-    layout: str | None = None,
+    tracks: int = 1,
 ) -> Path:
-    """A film as asked for; ``times_ms`` places the frames, one by one."""
+    """A film as asked for; ``times_ms`` places the frames, ``tracks`` repeats the sound."""
     with av.open(str(path), "w") as container:
         if frames:
             stream: Any = container.add_stream(codec, rate=rate)
@@ -70,10 +71,10 @@ def film(
                 context.color_primaries, context.color_trc, context.colorspace = 9, transfer, 9
             stream.options = options or ({"preset": "veryfast"} if codec == "libx264" else {})
         if sound is not None:
-            names = {1: "mono", 2: "stereo", 6: "5.1"}
-            track: Any = container.add_stream(
-                sound_codec, rate=rate_hz, layout=layout or names[len(sound)]
-            )
+            singers: list[Any] = [
+                container.add_stream(sound_codec, rate=rate_hz, layout=LAYOUTS[len(sound)])
+                for _ in range(tracks)
+            ]
         if frames:
             for index, picture in enumerate(frames):
                 form = "rgba" if picture.shape[2] == 4 else "rgb24"
@@ -87,17 +88,17 @@ def film(
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
         if sound is not None:
-            _sing(container, track, sound, rate_hz, layout)
+            for singer in singers:
+                _sing(container, singer, sound, rate_hz)
     return path
 
 
-def _sing(container: Any, track: Any, sound: Sound, rate_hz: int, layout: str | None) -> None:
-    form = track.codec_context.format.name
-    names = {1: "mono", 2: "stereo", 6: "5.1"}
-    resampler = av.AudioResampler(form, layout or names[len(sound)], rate_hz)
+def _sing(container: Any, track: Any, sound: Sound, rate_hz: int) -> None:
+    layout = LAYOUTS[len(sound)]
+    resampler = av.AudioResampler(track.codec_context.format.name, layout, rate_hz)
     for begin in range(0, sound.shape[1], rate_hz):
         block = np.ascontiguousarray(sound[:, begin : begin + rate_hz])
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout or names[len(sound)])
+        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
         frame.sample_rate, frame.pts = rate_hz, begin
         frame.time_base = Fraction(1, rate_hz)
         for piece in resampler.resample(frame):

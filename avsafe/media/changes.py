@@ -37,9 +37,10 @@ column is repeated.',)
     ()
     """
     suffix = destination.suffix.lower()
-    told = [
-        text.format(raw.details[key]) for key, text in _SENTENCES.items() if raw.details.get(key)
-    ]
+    seen = {key: value for key, value in raw.details.items() if value}
+    if "hdr" in seen:
+        seen.pop("depth", None)  # said already
+    told = [text.format(seen[key]) for key, text in _SENTENCES.items() if key in seen]
     if raw.frames is not None:
         size, written = (raw.width, raw.height), writing.size_for(suffix, raw.width, raw.height)
         if written != size:
