@@ -101,7 +101,7 @@ def slow(path: Path, seconds: float, samples: np.ndarray, **options) -> Path:
     return film(path, pictures(seconds, rate=4), rate=4, sound=samples, **options)
 
 
-UNEVEN_MS = [0, 40, 80, 120, 300, 340, 380, 900, 940, 980, 1020, 1060]
+UNEVEN_MS = [0, 40, 80, 120, 300, 340, 380, 900, 940, 980, 1020, 1080]
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ REFUSED: list[tuple[str, Make, str]] = [
     ),
     (
         "16.mp4",
-        lambda p: slow(p, 3, voice(3), sound_codec="aac") and film(p, pictures(1, 16, 16)),
+        lambda p: film(p, pictures(3, 16, 16), sound=voice(3)),
         r"A picture of 16x16 is too small for the mark: 16 < 128 pixels",
     ),
     (
@@ -346,13 +346,10 @@ def test_larger_than_8k_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
 def test_what_transparency_hid_stays_hidden(
     suffix: str, codec: str, pixel_format: str, tmp_path: Path
 ) -> None:
-    """RGB and luma agree on it: the mark is written into one and read from the other."""
     source = film(tmp_path / f"a{suffix}", holes(2), codec=codec, pixel_format=pixel_format)
     frame = next(iter(media.decode(source).frames or ()))
     assert frame[:, :56].min() >= 250, "the black under the hole must not show"
     assert frame[:, 80:].std() > 10, "the rest is the picture"
-    means = media.analyse(source, {"m": "avsafe.media.selftest:Means"}, trusted=True)
-    assert means
 
 
 def test_an_opaque_alpha_channel_changes_no_pixel(tmp_path: Path) -> None:
