@@ -11,12 +11,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 from avsafe import findings, media, plugins
 from avsafe.errors import UnreadableMedia
-from avsafe.pipeline import FINGERPRINT, marks_wanted
-from avsafe.types import Detector, Evidence, Media, Verdict, Watermarker
+from avsafe.media.features import examine
+from avsafe.pipeline import FINGERPRINT, MARKS_OF_KIND, marks_wanted
+from avsafe.types import Detector, Evidence, Verdict, Watermarker
 from avsafe.workspace import Lookup
 
 
@@ -45,33 +47,37 @@ def verify(
         media.prescan(path, limits)  # 1
         found.append(findings.credential(path, lookup, limits))  # 2
         if not credential_only:
-            found.extend(_examine(media.probe(path, limits=limits), lookup, limits))
+            found.extend(_examine(path, lookup, limits))
     except UnreadableMedia as error:
         found.append(findings.failed("domain", error))
     return Verdict(path, sha256, findings.label_of(found), tuple(found))
 
 
-def _examine(probed: Media, lookup: Lookup, limits: media.Limits) -> list[Evidence]:
-    names = marks_wanted(probed.kind, sound=probed.audio is not None)
-    markers: dict[str, Watermarker] = {n: plugins.load("watermarkers", n) for n in names}
-    detectors: dict[str, Detector] = {
-        n: detector
-        for n in plugins.catalogue("detectors")
-        if probed.kind in (detector := plugins.load("detectors", n)).kinds
+def _examine(path: Path, lookup: Lookup, limits: media.Limits) -> list[Evidence]:
+    markers: dict[str, Watermarker] = {
+        n: plugins.load("watermarkers", n) for n in sorted({*chain(*MARKS_OF_KIND.values())})
     }
-    extractors = {f"watermark.{n}": m.extractor for n, m in markers.items()}
-    extractors |= {f"detector.{n}": d.extractor for n, d in detectors.items()}
-    features = media.analyse(  # 3
-        probed.path, extractors | {"fingerprint": FINGERPRINT}, limits=limits
-    )
+    detectors: dict[str, Detector] = {
+        n: plugins.load("detectors", n) for n in plugins.catalogue("detectors")
+    }
+    extractors = {
+        kind: {f"watermark.{n}": markers[n].extractor for n in names}
+        | {f"detector.{n}": d.extractor for n, d in detectors.items() if kind in d.kinds}
+        | {"fingerprint": FINGERPRINT}
+        for kind, names in MARKS_OF_KIND.items()
+    }
+    probed, features = examine(path, extractors, limits=limits)  # 3
+    names = marks_wanted(probed.kind, sound=probed.audio is not None)
     if (key := lookup.watermark_key) is None:
-        found = [findings.no_key(n) for n in markers]
+        found = [findings.no_key(n) for n in names]
     else:
-        detections = {n: m.detect(features[f"watermark.{n}"], key) for n, m in markers.items()}
-        algorithms = {n: m.algorithm for n, m in markers.items()}
+        detections = {n: markers[n].detect(features[f"watermark.{n}"], key) for n in names}
+        algorithms = {n: markers[n].algorithm for n in names}
         with lookup.registry() as registry:
             found = findings.recovery(  # 4
                 detections, algorithms, features["fingerprint"], registry
             )
-    found.extend(d.judge(features[f"detector.{n}"]) for n, d in detectors.items())  # 5
+    found.extend(  # 5
+        d.judge(features[f"detector.{n}"]) for n, d in detectors.items() if probed.kind in d.kinds
+    )
     return found

@@ -82,8 +82,9 @@ def _set_rlimits(limits: dict[str, Any]) -> bool:
     import resource
 
     cpu_s = int(limits["cpu_s"])
+    most_s = cpu_s * int(limits["most_times"])
     bounds = [
-        (resource.RLIMIT_CPU, cpu_s, cpu_s + 2),  # SIGXCPU, then SIGKILL
+        (resource.RLIMIT_CPU, cpu_s, most_s + 2),  # SIGXCPU, then SIGKILL
         (resource.RLIMIT_FSIZE, 0, 0),
         (resource.RLIMIT_NOFILE, 128, 128),
         (resource.RLIMIT_CORE, 0, 0),
@@ -97,6 +98,15 @@ def _set_rlimits(limits: dict[str, Any]) -> bool:
             ceiling = hard
         resource.setrlimit(which, (min(soft, ceiling), min(hard, ceiling)))
     return True
+
+
+def allow_cpu(cpu_s: int) -> None:
+    """More CPU time for long media, within the hard limit that cannot be raised any more."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = cpu_s if hard == resource.RLIM_INFINITY else min(cpu_s, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def filter_program(machine: str) -> bytes | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from avsafe.media import colour, demux, timeline
 from avsafe.media.containers import CONTAINERS, sniff
 from avsafe.media.limits import Limits
 from avsafe.media.reading import Plan
-from avsafe.media.wire import Message
+from avsafe.media.wire import Message, work_ahead
 from avsafe.types import Kind
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 GAP_S = (
     0.05  # timestamps may wander by rounding; a larger jump is a hole or an overlap in the sound
 )
+_LEAST_FRAME_BYTES = 32  # a picture without change, and its entry in the index
 BLOCK_S = 1.0  # silence is given out in blocks of this length
 
 
@@ -40,18 +42,36 @@ RGB: tuple[Picture, ...] = ("rgb",)
 NO_PICTURES: tuple[Picture, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Event:
     """One finished piece: a frame to be shown ``count`` times, or a block of samples.
 
-    A frame comes as RGB in ``data``, as luma in ``luma``, or both, as was asked for.
+    A frame is converted when ``data`` (RGB) or ``luma`` is first asked for: nobody pays for a
+    frame that nobody looks at.
     """
 
-    data: Any
     is_frame: bool
     time_s: float
     count: int = 1
-    luma: Any = None
+    block: Any = None
+    show: Callable[[Picture], Frame] | None = None
+    _shown: dict[Picture, Frame] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Any:
+        """The samples ``(c, n)``, or the frame as RGB ``(h, w, 3)``."""
+        return self.picture("rgb") if self.is_frame else self.block
+
+    @property
+    def luma(self) -> Frame:
+        """The frame as luma ``(h, w)``."""
+        return self.picture("luma")
+
+    def picture(self, form: Picture) -> Frame:
+        if form not in self._shown:
+            assert self.show is not None  # noqa: S101 -- every frame has it
+            self._shown[form] = self.show(form)
+        return self._shown[form]
 
 
 def stream(
@@ -62,15 +82,24 @@ def stream(
     max_duration_s: float | None = None,
 ) -> Iterator[Message]:
     """One stream of a file, for the sandbox."""
+    planned = Plan.from_json(plan)
+    if frames:
+        yield work_ahead(pixels_of(Path(path), planned))
     for event in events(
         Path(path),
-        Plan.from_json(plan),
+        planned,
         Limits.from_json(limits),
         max_duration_s,
         pictures=RGB if frames else NO_PICTURES,
         samples=not frames,
     ):
         yield Message({"count": event.count}, {"data": event.data})
+
+
+def pixels_of(path: Path, plan: Plan) -> int:
+    """How many pixels there are to decode. No claim counts for more than the file can hold."""
+    frames = min(plan.frame_count or 1, path.stat().st_size // _LEAST_FRAME_BYTES)
+    return frames * plan.width * plan.height
 
 
 def events(
@@ -84,8 +113,8 @@ def events(
 ) -> Iterator[Event]:
     """Frames and blocks of samples, each in order, in the order in which the file holds them.
 
-    ``pictures`` says in which forms frames are wanted (``rgb``, ``luma``); in none, no picture is
-    decoded.
+    ``pictures`` says in which forms frames may be wanted (``rgb``, ``luma``); in none, no picture
+    is decoded.
     """
     frames = "rgb" in pictures or "luma" in pictures
     container, _ = sniff(path)
@@ -94,7 +123,7 @@ def events(
 
         if frames:
             rgb = stills.read(path, limits)
-            yield Event(rgb, True, 0.0, luma=colour.grey(rgb) if "luma" in pictures else None)
+            yield Event(True, 0.0, show=lambda form: rgb if form == "rgb" else colour.grey(rgb))
         return
     with demux.opened(path, limits) as source, demux.translated(path.name):
         wanted: list[Any] = []
@@ -103,7 +132,7 @@ def events(
         if frames and plan.kind is Kind.IMAGE:
             picture = demux.video_stream(source, limits)
         if picture is not None:
-            video = _Video(plan, limits, max_duration_s, path.name, pictures)
+            video = _Video(plan, limits, max_duration_s, path.name)
             wanted.append(picture)
         sound = demux.audio_stream(source, limits) if samples and plan.rate_hz else None
         if sound is not None:
@@ -159,10 +188,8 @@ class _Video:
         limits: Limits,
         max_duration_s: float | None,
         name: str,
-        pictures: Collection[Picture],
     ) -> None:
         self._plan = plan
-        self._rgb, self._luma = "rgb" in pictures, "luma" in pictures
         self._rate = plan.rate or Fraction(1)
         self._limits = limits
         self._name = name
@@ -202,21 +229,19 @@ class _Video:
             if count > 0:
                 time_s = self._given / float(self._rate)
                 self._given += count
-                rgb = colour.to_rgb(frame, self._reformatter) if self._rgb else None
-                luma = colour.to_luma(frame, self._reformatter) if self._luma else None
-                for picture in (rgb, luma):
-                    if picture is not None:
-                        self._check(picture)
-                yield Event(rgb, True, time_s, count, luma)
+                yield Event(True, time_s, count, show=partial(self._show, frame))
             self.done = self._stop is not None and self._given >= self._stop
 
-    def _check(self, picture: Frame) -> None:
+    def _show(self, frame: VideoFrame, form: Picture) -> Frame:
+        convert = colour.to_rgb if form == "rgb" else colour.to_luma
+        picture = convert(frame, self._reformatter)
         if picture.shape[:2] != (self._plan.height, self._plan.width):
             raise UnsupportedMedia(
                 f"{self._name} changes its picture size from {self._plan.width} x "
                 f"{self._plan.height} to {picture.shape[1]} x {picture.shape[0]} on the way. "
                 "Convert it to one size."
             )
+        return picture
 
 
 class _Audio:
@@ -283,7 +308,7 @@ class _Audio:
             self._check(n)
             time_s = self._given / self._plan.rate_hz
             self._given += n
-            yield Event(np.ascontiguousarray(block), False, time_s)
+            yield Event(False, time_s, block=np.ascontiguousarray(block))
         self.done = self._stop is not None and self._given >= self._stop
 
     def _check(self, n: int) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from avsafe.errors import SandboxFailure, UsageError
 from avsafe.media.limits import Limits
-from avsafe.media.wire import Message
-from avsafe.types import Picture
+from avsafe.media.wire import Message, work_ahead
+from avsafe.types import Kind, Picture
 
 if TYPE_CHECKING:
-    from avsafe.types import FeatureExtractor, Features, Samples
+    from avsafe.media.decoder import Event
+    from avsafe.media.reading import Plan
+    from avsafe.media.survey import Survey
+    from avsafe.types import FeatureExtractor, Features, Media, Samples
 
 GATHERED_S = 0.25  # seconds of sound that extractors are given at once, about
 _SEPARATOR = "\x1f"  # between the extractor's name and its feature's name; in no identifier
@@ -38,47 +42,86 @@ def analyse(
     >>> analyse("clip.mp4", {"m": "avsafe.media.selftest:Means"})["m"]["means"]  # doctest: +SKIP
     array([101.2, 101.4, ...])
     """
+    every = dict.fromkeys(Kind, extractors)
+    return examine(path, every, trusted=trusted, limits=limits, max_duration_s=max_duration_s)[1]
+
+
+def examine(
+    path: Path | str,
+    extractors: Mapping[Kind, Mapping[str, str]],
+    *,
+    trusted: bool = False,
+    limits: Limits | None = None,
+    max_duration_s: float | None = None,
+) -> tuple[Media, dict[str, Features]]:
+    """``probe`` and ``analyse`` by one process: what the file is, and what the extractors for its
+    kind found.
+
+    >>> seen, found = examine("clip.mp4", {Kind.VIDEO: {}, Kind.AUDIO: {}})  # doctest: +SKIP
+    """
     from avsafe.media.structure import prescan
 
     path = Path(path).absolute()
     limits = limits or Limits()
-    for name in extractors:
+    for name in chain.from_iterable(extractors.values()):
         if _SEPARATOR in name:
             raise UsageError(f"{name!r} is not a name for an extractor.")
     prescan(path, limits)
     if trusted:
-        return run(path, extractors, limits, max_duration_s)
+        seen, media = _looked_at(path, limits, max_duration_s)
+        wanted = extractors.get(media.kind, {})
+        return media, _run(seen.plan, media, wanted, limits, max_duration_s)
     from avsafe.media import sandbox
 
-    for target in extractors.values():
+    for target in {t for targets in extractors.values() for t in targets.values()}:
         sandbox.check_target(target)
     kwargs = {
         "path": str(path),
-        "extractors": dict(extractors),
+        "extractors": {str(kind): dict(targets) for kind, targets in extractors.items()},
         "limits": limits.as_json(),
         "max_duration_s": max_duration_s,
     }
     with sandbox.stream("avsafe.media.features:run_json", kwargs, limits=limits) as messages:
         for message in messages:
-            found: dict[str, dict[str, Any]] = {name: {} for name in extractors}
-            for joined, array in message.arrays.items():
-                name, _, feature = joined.partition(_SEPARATOR)
-                if name in found:
-                    found[name][feature] = array
-            return dict(found)
+            return _answer(path, extractors, message)
     raise SandboxFailure(f"The limited process gave no features of {path.name}.")
+
+
+def _answer(
+    path: Path, extractors: Mapping[Kind, Mapping[str, str]], message: Message
+) -> tuple[Media, dict[str, Features]]:
+    """What the child sent, checked: a hostile file may have taken it over."""
+    from avsafe.media.inspection import from_json
+
+    try:
+        media = from_json(path, message.header["media"])
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise SandboxFailure(f"The limited process sent no description of {path.name}.") from error
+    found: dict[str, dict[str, Any]] = {name: {} for name in extractors.get(media.kind, {})}
+    for joined, array in message.arrays.items():
+        name, _, feature = joined.partition(_SEPARATOR)
+        if name in found:
+            found[name][feature] = array
+    return media, dict(found)
 
 
 def run_json(
     path: str,
-    extractors: dict[str, str],
+    extractors: dict[str, dict[str, str]],
     limits: dict[str, Any],
     max_duration_s: float | None = None,
-) -> Message:
-    """``run`` for the sandbox."""
-    found = run(Path(path), extractors, Limits.from_json(limits), max_duration_s)
-    return Message(
-        {},
+) -> Iterator[Message]:
+    """``examine`` for the sandbox."""
+    from avsafe.media.decoder import pixels_of
+    from avsafe.media.inspection import as_json
+
+    given = Limits.from_json(limits)
+    seen, media = _looked_at(Path(path), given, max_duration_s)
+    wanted = extractors.get(str(media.kind), {})
+    yield work_ahead(pixels_of(Path(path), seen.plan))
+    found = _run(seen.plan, media, wanted, given, max_duration_s)
+    yield Message(
+        {"media": as_json(media)},
         {
             f"{name}{_SEPARATOR}{feature}": array
             for name, features in found.items()
@@ -87,43 +130,57 @@ def run_json(
     )
 
 
-def run(
-    path: Path, extractors: Mapping[str, str], limits: Limits, max_duration_s: float | None
-) -> dict[str, Features]:
-    """``analyse`` in this process."""
-    from avsafe.media.decoder import events
+def _looked_at(path: Path, limits: Limits, max_duration_s: float | None) -> tuple[Survey, Media]:
     from avsafe.media.inspection import probe_here
     from avsafe.media.survey import survey
 
     seen = survey(path, limits, max_duration_s)
-    plan = seen.plan
-    media = probe_here(path, limits, seen if max_duration_s is None else None)
-    workers: dict[str, FeatureExtractor] = {
-        name: _load(target) for name, target in extractors.items()
-    }
+    return seen, probe_here(path, limits, seen if max_duration_s is None else None)
+
+
+def _run(
+    plan: Plan,
+    media: Media,
+    extractors: Mapping[str, str],
+    limits: Limits,
+    max_duration_s: float | None,
+) -> dict[str, Features]:
+    """One decoding pass in this process."""
+    from avsafe.media.decoder import events
+
+    workers = {name: _load(target) for name, target in extractors.items()}
     fed = {name: _picture_of(worker, extractors[name]) for name, worker in workers.items()}
     for worker in workers.values():
         worker.start(media)
-    in_rgb = [worker for name, worker in workers.items() if fed[name] == "rgb"]
-    in_luma = [worker for name, worker in workers.items() if fed[name] == "luma"]
-    pictures = set(fed.values()) if plan.width else set()
-    period_s = float(1 / plan.rate) if plan.rate else 0.0
-    passed = events(
-        path, plan, limits, max_duration_s, pictures=pictures, samples=bool(plan.rate_hz)
-    )
+    watching = [_Watching(w, fed[name]) for name, w in workers.items() if fed[name] != "none"]
     hearing = _Gathered(workers.values(), plan.rate_hz)
+    period_s = float(1 / plan.rate) if plan.rate else 0.0
+    pictures = set(fed.values()) if plan.width else set()
+    passed = events(
+        media.path, plan, limits, max_duration_s, pictures=pictures, samples=bool(plan.rate_hz)
+    )
     for event in passed:
         if not event.is_frame:
             hearing.take(event.data)
             continue
         for repeat in range(event.count):
-            time_s = event.time_s + repeat * period_s
-            for worker in in_rgb:
-                worker.frame(event.data, time_s)
-            for worker in in_luma:
-                worker.frame(event.luma, time_s)
+            for one in watching:
+                one.take(event, event.time_s + repeat * period_s)
     hearing.flush()
     return {name: worker.finish() for name, worker in workers.items()}
+
+
+class _Watching:
+    """An extractor of pictures. One that has ``wants(time_s) -> bool`` is asked before each frame:
+    what nobody wants is decoded, but not converted."""
+
+    def __init__(self, worker: FeatureExtractor, form: Picture) -> None:
+        self._worker, self._form = worker, form
+        self._wants: Callable[[float], bool] | None = getattr(worker, "wants", None)
+
+    def take(self, event: Event, time_s: float) -> None:
+        if self._wants is None or self._wants(time_s):
+            self._worker.frame(event.picture(self._form), time_s)
 
 
 class _Gathered:

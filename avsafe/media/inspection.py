@@ -41,7 +41,7 @@ def probe(path: Path | str, *, trusted: bool = False, limits: Limits | None = No
         {"path": str(path), "limits": limits.as_json()},
         limits=limits,
     )
-    return _from_json(path, found)
+    return from_json(path, found)
 
 
 def sha256_of(path: Path | str) -> str:
@@ -52,7 +52,11 @@ def sha256_of(path: Path | str) -> str:
 
 def probe_json(path: str, limits: dict[str, Any]) -> dict[str, Any]:
     """``probe_here`` for the sandbox."""
-    media = probe_here(Path(path), Limits.from_json(limits))
+    return as_json(probe_here(Path(path), Limits.from_json(limits)))
+
+
+def as_json(media: Media) -> dict[str, Any]:
+    """For ``from_json``, on the other side of the pipe."""
     video = media.video
     return {
         **asdict(media),
@@ -62,7 +66,9 @@ def probe_json(path: str, limits: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _from_json(path: Path, value: dict[str, Any]) -> Media:
+def from_json(path: Path, value: dict[str, Any]) -> Media:
+    """Of the file at ``path``. Raises KeyError, TypeError or ValueError for anything
+    else."""
     video, audio = value["video"], value["audio"]
     if video:
         rate = video["frame_rate"]

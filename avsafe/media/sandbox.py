@@ -99,7 +99,7 @@ class _Child:
                 "processes. Use Linux (also in WSL 2 or a container)."
             )
         self._target = target
-        self._limits = limits
+        self._limits = self._given = limits
         self._most_bytes = max(limits.output_bytes, item_bytes)
         self._waited_s = 0.0
         self._printed = bytearray()
@@ -150,11 +150,19 @@ class _Child:
                 return
             elif kind == "error":
                 raise self._error(message)
+            elif kind == "work":
+                self._limits = self._allowed(message.header.get("work"))
             elif kind == "ready":
                 self.confined = dict(message.header.get("confined") or {})
                 _warn_once(self.confined)
             else:
                 raise SandboxFailure(f"{self._target} answered with an unknown kind {kind!r}.")
+
+    def _allowed(self, pixels: Any) -> Limits:
+        """The time for long media; a process that lies gets no more than ``Limits.most_times``."""
+        if not isinstance(pixels, int):
+            raise SandboxFailure(f"{self._target} announced its work as {pixels!r}.")
+        return self._given.for_work(min(pixels, 1 << 60))
 
     def _read_into(self, buffer: memoryview) -> None:
         while len(buffer):

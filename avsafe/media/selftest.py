@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from avsafe.media.wire import Message
+from avsafe.media.wire import Message, work_ahead
 
 if TYPE_CHECKING:
     from avsafe.types import Features, Frame, Media, Picture, Samples
@@ -106,6 +106,32 @@ def flood(mebibytes: int) -> Message:
     return Message({}, {"data": np.zeros(mebibytes << 20, np.uint8)})
 
 
+def working(pixels: int, spins: bool = False) -> Iterator[Message]:
+    """Announce work; then the limits of CPU time in seconds: soft before and after, and hard."""
+    import resource
+
+    import numpy as np
+
+    before, _ = resource.getrlimit(resource.RLIMIT_CPU)
+    yield work_ahead(pixels)
+    if spins:
+        spin(60)
+    after, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    yield Message({}, {"cpu_s": np.array([before, after, hard])})
+
+
+def lying(header: dict[str, Any]) -> None:
+    """Send a message of one's own making, as code that took the process over could."""
+    from avsafe.media.wire import send
+
+    for descriptor in range(3, 10):
+        try:
+            send(descriptor, Message(header))
+        except OSError:
+            continue
+    os._exit(0)
+
+
 def garbage() -> None:
     """Write what is no message to the answer pipe, as code that took the process over could."""
     for descriptor in range(3, 10):
@@ -156,6 +182,13 @@ class Deaf(Means):
     """The same without pictures: counts samples."""
 
     picture: Picture = "none"
+
+
+class Seldom(LumaMeans):
+    """The same of one frame in half a second."""
+
+    def wants(self, time_s: float) -> bool:
+        return not self._times_s or time_s >= self._times_s[-1] + 0.5 - 1e-9
 
 
 class Unstated:

@@ -31,6 +31,12 @@ class Message:
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
+def work_ahead(pixels: int) -> Message:
+    """What a streaming target yields first when its work grows with the media: how many pixels it
+    will decode. Child and parent then allow it the time for that (``Limits.for_work``)."""
+    return Message({"work": pixels})
+
+
 def send(descriptor: int, message: Message) -> None:
     """Write one message; blocks while the reader is busy, which is what bounds the memory."""
     arrays = []

@@ -22,12 +22,13 @@ def main() -> None:
     for path in request["sys_path"]:
         if path not in sys.path:
             sys.path.append(path)
-    from avsafe.media.confine import confine
+    from avsafe.media.confine import allow_cpu, confine
 
     confined = confine(
         request["limits"], request["parent"], request["readable"], request["listable"]
     )
     from avsafe.errors import AvsafeError
+    from avsafe.media.limits import Limits
     from avsafe.media.wire import Message, send
 
     send(answers, Message({"kind": "ready", "confined": confined}))
@@ -37,7 +38,11 @@ def main() -> None:
             result = iter((result,))
         if isinstance(result, Iterator):
             for message in result:
-                send(answers, Message({**message.header, "kind": "item"}, message.arrays))
+                kind = "item"
+                if "work" in message.header:
+                    kind, limits = "work", Limits.from_json(request["limits"])
+                    allow_cpu(limits.for_work(message.header["work"]).cpu_s)
+                send(answers, Message({**message.header, "kind": kind}, message.arrays))
             result = None
         send(answers, Message({"kind": "result", "value": result}))
     except MemoryError as error:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -13,10 +16,13 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from avsafe import media, testing
-from avsafe.errors import UsageError
-from avsafe.media import colour, decoder
+from avsafe.errors import SandboxFailure, UsageError
+from avsafe.media import colour, decoder, sandbox
+from avsafe.media.features import examine
 from avsafe.media.limits import Limits
 from avsafe.media.survey import make_plan
+from avsafe.media.wire import Message
+from avsafe.types import Kind
 
 NAMES = "avsafe.media.selftest:"
 
@@ -121,6 +127,59 @@ def test_pictures_nobody_wants_are_not_decoded(
     media.analyse(path, {"n": NAMES + "Deaf"}, trusted=True)
     with pytest.raises(AssertionError, match="converted"):
         media.analyse(path, {"l": NAMES + "LumaMeans"}, trusted=True)
+
+
+def test_frames_that_nobody_wants_are_not_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clip.mp4"
+    media.encode(testing.textured_clip(1.2, 128, 96), path)
+    converted = []
+    to_luma = colour.to_luma
+    monkeypatch.setattr(colour, "to_luma", lambda *a: converted.append(a) or to_luma(*a))
+    found = media.analyse(path, {"s": NAMES + "Seldom"}, trusted=True)["s"]
+    assert found["times_s"] == pytest.approx([0.0, 0.52, 1.04])  # at 25 a second
+    assert len(converted) == 3
+    both = {"s": NAMES + "Seldom", "l": NAMES + "LumaMeans"}
+    together = media.analyse(path, both, trusted=True)
+    assert len(converted) == 3 + 30  # once for both
+    assert np.array_equal(together["s"]["means"], found["means"])
+
+
+def test_examine_is_probe_and_analyse_in_one(tmp_path: Path) -> None:
+    path, sound = tmp_path / "clip.mp4", tmp_path / "sound.wav"
+    clip = testing.textured_clip(0.4, 128, 96)
+    media.encode(clip, path)
+    media.encode(replace(clip, kind=Kind.AUDIO, frames=None, frame_rate=None), sound)
+    wanted = {Kind.VIDEO: {"l": NAMES + "LumaMeans"}, Kind.AUDIO: {"n": NAMES + "Deaf"}}
+    for one, kind in ((path, Kind.VIDEO), (sound, Kind.AUDIO)):
+        for trusted in (False, True):
+            seen, found = examine(one, wanted, trusted=trusted)
+            assert seen == media.probe(one, trusted=True)
+            alone = media.analyse(one, wanted[kind], trusted=True)
+            assert found.keys() == alone.keys()
+            for name, features in alone.items():
+                assert all(np.array_equal(found[name][key], features[key]) for key in features)
+    seen, found = examine(path, {})
+    assert (seen.kind, found) == (Kind.VIDEO, {})
+
+
+@pytest.mark.parametrize(
+    "header", [{}, {"media": 5}, {"media": {"kind": "video"}}, {"media": {"kind": "worm"}}]
+)
+def test_a_description_that_is_none_is_a_sandbox_failure(
+    header: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clip.mp4"
+    media.encode(testing.textured_clip(0.2, 128, 96), path)
+
+    @contextmanager
+    def spoiled(*_: object, **__: object) -> Iterator[Iterator[Message]]:
+        yield iter([Message(header, {})])
+
+    monkeypatch.setattr(sandbox, "stream", spoiled)
+    with pytest.raises(SandboxFailure, match="no description"):
+        examine(path, {Kind.VIDEO: {}})
 
 
 @pytest.mark.parametrize("wanted", ["Deaf", "LumaMeans"])

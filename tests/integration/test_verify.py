@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from avsafe import gate, media, plugins, testing
+from avsafe import verify as verifying
 from avsafe.findings import label_of
 from avsafe.home import Home
 from avsafe.policy import local_principal
@@ -109,13 +110,13 @@ def test_features_that_lie_raise_nothing(
     """They come from a process that a hostile file may have taken over."""
     clip = tmp_path / "clip.mp4"
     media.encode(testing.textured_clip(1.0, 160, 120), clip)
-    analyse = media.analyse
+    examine = verifying.examine
 
     def spoiled(*args, **kwargs):
-        found = analyse(*args, **kwargs)
-        return found | {"fingerprint": spoil(dict(found["fingerprint"]))}
+        seen, found = examine(*args, **kwargs)
+        return seen, found | {"fingerprint": spoil(dict(found["fingerprint"]))}
 
-    monkeypatch.setattr(media, "analyse", spoiled)
+    monkeypatch.setattr(verifying, "examine", spoiled)
     verdict = verify(clip, Lookup(workspace.home))
     assert verdict.label is Label.UNREADABLE
     assert "fingerprint" in verdict.evidence[-1].summary

@@ -304,6 +304,27 @@ def test_stored_bytes_hold_no_picture_and_come_back_equal() -> None:
     assert back.to_bytes() == CLIP.to_bytes()
 
 
+@pytest.mark.parametrize("kind", ["noise", "smooth", "flat", "ramp", "steps", "black"])
+def test_the_picture_hash_is_that_of_imagehash(kind: str) -> None:
+    """Bit for bit; also where most coefficients are 0, and rounding must not draw the bits."""
+    import imagehash
+    from PIL import Image
+
+    rng = np.random.default_rng(7)
+    ramp = np.tile(np.arange(160, dtype=np.uint8), (160, 1))
+    picture = {
+        "noise": rng.integers(0, 256, (160, 160)).astype(np.uint8),
+        "smooth": fingerprint.thumbnail(grey(scene(3)[0])),
+        "flat": np.full((160, 160), 90, np.uint8),
+        "ramp": ramp,
+        "steps": ramp.T // 40 * 40,
+        "black": np.zeros((160, 160), np.uint8),
+    }[kind]
+    for one in (picture, fingerprint.middle_of(picture)):
+        truth = imagehash.phash(Image.fromarray(one), hash_size=16).hash.ravel()
+        assert np.array_equal(fingerprint.picture_hash(one), np.packbits(truth))
+
+
 @given(st.binary(max_size=200), st.integers(0, 400))
 def test_damaged_bytes_are_refused(junk: bytes, cut: int) -> None:
     whole = CLIP.to_bytes()

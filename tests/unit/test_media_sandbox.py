@@ -249,6 +249,47 @@ def test_objects_do_not_leave(tmp_path: Path) -> None:
         wire.send(1, wire.Message({}, {"x": np.array([object()])}))
 
 
+def test_time_grows_with_the_media_up_to_a_bound() -> None:
+    limits = Limits(cpu_s=10, wall_s=20.0, pixels_at_once=1000, most_times=3)
+    times = [limits.for_work(pixels) for pixels in (-5, 0, 500, 2000, 10**30)]
+    assert [one.cpu_s for one in times] == [10, 10, 15, 30, 30]
+    assert [one.wall_s for one in times] == [20.0, 20.0, 30.0, 60.0, 60.0]
+    assert Limits.from_json(limits.as_json()) == limits
+
+
+@linux
+@pytest.mark.parametrize(
+    ("pixels", "times"), [(0, (1, 1, 3)), (1000, (1, 2, 3)), (10**40, (1, 3, 3))]
+)
+def test_a_child_that_announces_work_gets_the_time_for_it(pixels: int, times: tuple) -> None:
+    """Soft limit before and after, and the hard one that nobody raises; in seconds."""
+    limits = replace(Limits(), cpu_s=1, pixels_at_once=1000, most_times=3)
+    with sandbox.stream(f"{SELF}:working", {"pixels": pixels}, limits=limits) as messages:
+        (found,) = (message.arrays["cpu_s"].tolist() for message in messages)
+    before, after, hard = times
+    assert found == [before, after, hard + 2]
+
+
+@pytest.mark.parametrize("pixels", [0, 10**40])
+def test_announced_work_is_ended_at_its_limit(pixels: int) -> None:
+    limits = replace(Limits(), cpu_s=1, pixels_at_once=1000, most_times=2)
+    most = 2 if pixels else 1
+    with (
+        pytest.raises(LimitExceeded, match=f"more than {most} s of CPU time"),
+        sandbox.stream(f"{SELF}:working", {"pixels": pixels, "spins": True}, limits=limits) as all_,
+    ):
+        list(all_)
+
+
+@pytest.mark.parametrize("pixels", ["much", None, [1], 2.5])
+def test_work_that_is_no_number_is_refused(pixels: object) -> None:
+    with (
+        pytest.raises(SandboxFailure, match="announced its work"),
+        sandbox.stream(f"{SELF}:lying", {"header": {"kind": "work", "work": pixels}}) as messages,
+    ):
+        list(messages)
+
+
 def test_limits_must_be_positive() -> None:
     with pytest.raises(UsageError, match="cpu_s"):
         Limits(cpu_s=0)
