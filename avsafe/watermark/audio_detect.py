@@ -47,6 +47,7 @@ MAX_SPANS = 6  # searched over the speed grid; of a longer file, the ones with m
 GRID_STEP, GRID_REACH = 0.005, 0.11
 PITCH_REACH = 0.065  # of pitch alone: a semitone is 0.0595
 
+_WHITENED_FRAMES = 4096  # 98 s together: what long sound takes of memory is then the result alone
 _CERTAIN_Z = 9.0  # 1e-17 a try: no better alignment need be looked for
 
 Rates = tuple[float, float]  # pitch, tempo: what the file was played at (1.05: 5 % too high, fast)
@@ -108,12 +109,16 @@ class Prepared:
             self.reason = f"{len(levels) * FRAME_S:.1f} s of sound is too short to search"
         elif not levels.any():
             self.reason = "the sound is silent between 0.5 and 6 kHz"
-        values, _ = chips.whiten(to_db(levels), FRAMES_PER_CHIP)
-        self.frames = len(values)
-        self._power = np.concatenate([[0.0], np.cumsum(np.square(values).sum(axis=1))])
+        self.frames = len(levels)
+        power = np.zeros(self.frames + 1)
         # running sums along the bins: the content of any band is a difference of two
-        self._sums = np.zeros((len(values), BINS + 1))
-        np.cumsum(values, axis=1, out=self._sums[:, 1:])
+        self._sums = np.zeros((self.frames, BINS + 1), np.float32)
+        for start in range(0, self.frames, _WHITENED_FRAMES):
+            piece = slice(start, start + _WHITENED_FRAMES)
+            values, _ = chips.whiten(to_db(levels[piece]), FRAMES_PER_CHIP)
+            power[1:][piece] = np.square(values).sum(axis=1)
+            self._sums[piece, 1:] = np.cumsum(values, axis=1)
+        self._power = np.cumsum(power)
         self._folds: dict[tuple[int, int, Rates], _Fold] = {}
 
     def spans(self) -> list[tuple[int, int]]:
@@ -162,7 +167,7 @@ class _Fold:
         self.power_spectrum = np.fft.rfft(self.sums * self.sums, axis=0)
 
 
-def _bands(sums: NDArray[np.float64], pitch: float) -> NDArray[np.float64]:
+def _bands(sums: NDArray[np.floating], pitch: float) -> NDArray[np.float64]:
     """Running sums ``(t, b + 1)`` -> content of the chip bands of a file shifted by ``pitch``,
     ``(t, f)``; a bin across an edge is shared out."""
     edges = (chips.LOW_BIN - 0.5 + chips.BAND_BINS * np.arange(chips.BANDS + 1)) * pitch

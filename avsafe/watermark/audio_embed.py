@@ -357,8 +357,11 @@ def refusal(duration_s: float, heard: Features) -> str | None:
     """Why sound of this length and log-spectrum cannot carry a mark; None when it should."""
     if duration_s < MIN_DURATION_S:
         return too_short(duration_s)
-    power = 10.0 ** (to_db(heard[LEVELS][:, chips.LOW_BIN - FIRST_BIN :]) / 10.0)
-    level_db = 10.0 * np.log10(power.mean(axis=1)) if len(power) else np.full(1, SILENT_DB)
+    levels = heard[LEVELS][:, chips.LOW_BIN - FIRST_BIN :]
+    level_db = np.full(max(1, len(levels)), SILENT_DB)
+    for start in range(0, len(levels), 1024):  # in pieces: ten minutes at once are 200 MB
+        power = 10.0 ** (to_db(levels[start : start + 1024]) / 10.0)
+        level_db[start : start + 1024] = 10.0 * np.log10(power.mean(axis=1))
     loudest_db = float(level_db.max())
     if loudest_db <= SILENT_DB:
         return (

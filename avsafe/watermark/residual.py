@@ -115,9 +115,13 @@ class TileExtractor:
     def start(self, media: Media) -> None:
         """Nothing to prepare: sizes are taken from the frames, which may lie less."""
 
+    def wants(self, time_s: float) -> bool:
+        """Whether a frame at this time would be used: those too soon after another are not."""
+        return self._last_s is None or not 0 <= time_s - self._last_s < _APART_S
+
     def frame(self, frame: Frame, time_s: float) -> None:
         """Add one frame, unless it comes too soon after another."""
-        if self._last_s is not None and 0 <= time_s - self._last_s < _APART_S:
+        if not self.wants(time_s):
             return
         self._last_s = time_s
         self._seen += 1
