@@ -63,8 +63,12 @@ def _pooled(
             broken = False
             while (waiting or running) and not broken:
                 while waiting and len(running) < jobs:
-                    task = waiting.pop()
-                    running[pool.submit(work, task)] = task
+                    try:
+                        running[pool.submit(work, waiting[-1])] = waiting[-1]
+                    except BrokenProcessPool:  # a process died since the last wait
+                        broken = True
+                        break
+                    waiting.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     task = running.pop(future)
                     error = future.exception()

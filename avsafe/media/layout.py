@@ -116,9 +116,10 @@ def index_last(file: BinaryIO, movie: Movie) -> None:
     if room < FREE_HEADER:
         raise Unsuited("there is no room for a free box")
     file.seek(0)
-    file.write(movie.ftyp + struct.pack(">I4s", room, b"free") + bytes(room - FREE_HEADER) + header)
+    free = struct.pack(">I4s", room, b"free") + bytes(room - FREE_HEADER)
+    _put(file, movie.ftyp + free + header)
     file.seek(end)
-    file.write(movie.moov)
+    _put(file, movie.moov)
     os.ftruncate(file.fileno(), end + len(movie.moov))
 
 
@@ -146,22 +147,20 @@ def fill(file: BinaryIO, start: int, room: int, box: bytes) -> bool:
         return False
     free = struct.pack(">I4s", left, b"free") if left else b""
     file.seek(start)
-    file.write(box + free)
-    file.flush()
+    _put(file, box + free)
     return True
 
 
 def _write_front(file: BinaryIO, movie: Movie, start: int) -> tuple[int, int]:
     before, after, room = movie.front(start)
     file.seek(0)
-    file.write(before + struct.pack(">I4s", room, b"free"))
+    _put(file, before + struct.pack(">I4s", room, b"free"))
     # Old boxes may lie there: what is hidden in a free box is no longer free of content.
     left = room - FREE_HEADER
     while left > 0:
-        file.write(bytes(min(left, _COPY)))
+        _put(file, bytes(min(left, _COPY)))
         left -= _COPY
-    file.write(after)
-    file.flush()
+    _put(file, after)
     return len(before), room
 
 
@@ -237,9 +236,16 @@ def _copied(source: BinaryIO, target: BinaryIO, position: int, start: int, left:
     source.seek(position)
     block = source.read(min(count, _COPY))
     target.seek(start)
-    target.write(block)
-    target.flush()
+    _put(target, block)
     return len(block)
+
+
+def _put(file: BinaryIO, data: bytes) -> None:
+    """All of it, or an OSError: one unbuffered write may take less, on a disk that fills."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+    file.flush()
 
 
 def _bytes(file: BinaryIO, start: int, end: int) -> bytes:

@@ -21,6 +21,7 @@ BUFFER = 1 << 20  # bytes for one call from the muxer
 _FRAME = 28  # bytes of index for a frame: size, chunk, offset, order, duration
 _PACKET = 20  # the same for 1024 samples of sound
 _CREDENTIAL = 64 << 10  # ours take 14 KB, and 39 bytes for each MiB; inputs bring their own
+_MOST = 64 << 20  # two hours at 240 frames a second
 _BLOCK = 4096
 _UNKNOWN = 1 << 20  # some ten minutes of picture and sound; what is longer has its index at the end
 
@@ -38,7 +39,8 @@ def room_for(raw: RawMedia) -> int:
     packets = 0.0
     if raw.samples is not None:
         packets = float(raw.frame_count / raw.frame_rate) * raw.rate_hz / 1024
-    need = _CREDENTIAL + _FRAME * raw.frame_count + int(_PACKET * packets)
+    need = _CREDENTIAL + _FRAME * max(0, raw.frame_count) + int(_PACKET * max(0.0, packets))
+    need = min(need, _MOST)  # a wrong count must not fill the disk; the index then stands last
     return -(-need // _BLOCK) * _BLOCK
 
 
