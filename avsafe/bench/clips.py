@@ -89,12 +89,21 @@ def find(folders: Sequence[Path], limit: int | None = None) -> list[Sample]:
     without a suffix of media are passed over. UsageError for a folder that is none, or empty.
     """
     groups: dict[str, list[Sample]] = {}
+    seen: dict[str, Path] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder} is no folder. Pass a folder of clips with --media.")
         for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix.lower() in media.MIME_BY_SUFFIX:
                 name = f"{path.parent.name}/{path.name}"
+                if name in seen and seen[name].samefile(path):
+                    continue  # folders that overlap
+                if name in seen:
+                    raise UsageError(
+                        f"Two clips are called {name}: {seen[name]} and {path}. Rename a folder: "
+                        "rows are kept by this name."
+                    )
+                seen[name] = path
                 sample = Sample(name, {"media": path}, tags=(path.parent.name,))
                 groups.setdefault(str(path.parent), []).append(sample)
     if not groups:

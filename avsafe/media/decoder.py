@@ -35,6 +35,7 @@ GAP_S = (
     0.05  # timestamps may wander by rounding; a larger jump is a hole or an overlap in the sound
 )
 _LEAST_FRAME_BYTES = 32  # a picture without change, and its entry in the index
+_MOST_PIXELS_PER_BYTE = 4096  # slides at 30 frames a second have a few hundred
 BLOCK_S = 1.0  # silence is given out in blocks of this length
 
 
@@ -97,9 +98,11 @@ def stream(
 
 
 def pixels_of(path: Path, plan: Plan) -> int:
-    """How many pixels there are to decode. No claim counts for more than the file can hold."""
-    frames = min(plan.frame_count or 1, path.stat().st_size // _LEAST_FRAME_BYTES)
-    return frames * plan.width * plan.height
+    """How many pixels there are to decode. No claim counts for more than the file can hold: a small
+    file that spaces its time stamps far apart buys no time."""
+    size = path.stat().st_size
+    frames = min(plan.frame_count or 1, size // _LEAST_FRAME_BYTES)
+    return min(frames * plan.width * plan.height, size * _MOST_PIXELS_PER_BYTE)
 
 
 def events(

@@ -19,6 +19,7 @@ from av.video.reformatter import VideoReformatter
 
 from avsafe.errors import Cancelled, GeneratorFailed, UsageError
 from avsafe.media import colour
+from avsafe.media.layout import Unsuited
 from avsafe.media.roomy import BUFFER, RoomyFile, room_for
 from avsafe.media.spec import EncodeSpec
 from avsafe.types import never_cancelled, no_progress
@@ -148,9 +149,15 @@ class _Writer:
         room = room_for(self._raw) if self._spec.signing_room and is_movie else 0
         if room:
             roomy = RoomyFile(self._destination, room)
-            with closing(roomy):
-                self._write(roomy, options)
-                roomy.settle()
+            try:
+                with closing(roomy):
+                    self._write(roomy, options)
+                    roomy.settle()
+            except Unsuited as error:  # just under 4 GiB, where 32-bit offsets can't move
+                raise GeneratorFailed(
+                    f"{self._destination.name} could not be arranged for signing: {error}. Write a "
+                    "shorter clip, or one with fewer pixels."
+                ) from error
             return
         if self._spec.faststart and is_movie:
             options["movflags"] = "+faststart"

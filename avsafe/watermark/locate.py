@@ -21,7 +21,8 @@ of the cosine of a uniform phase is I0(s) <= exp(s^2 / 4)). Which placements are
 the residual and the sync waves alone. The data signs are independent of both, so each attempt to
 decode passes the CRC32 with a probability of at most channel.FALSE_PASS_PER_TRY. Hence, with N
 hypotheses and at most A attempts, the p-value of the best attempt is at most
-min(A, N exp(-z^2 / 2)) FALSE_PASS_PER_TRY.
+min(A, 2 N exp(-z^2 / 2)) FALSE_PASS_PER_TRY. Since a search ends at its first success, N is that of
+a whole file (MOST_HYPOTHESES), whatever was tried when it ended.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ PLAIN_ATTEMPTS = 10  # shifts decoded at the nominal size: a weak mark is not al
 ATTEMPTS = 6  # peaks that are refined and decoded in the search of sizes
 TURNED_ATTEMPTS = 4  # and in that of turned and unequally stretched placements
 MOST_P_VALUE = 1e-6  # of a reading that counts
+MOST_HYPOTHESES = 10**8  # placements x shifts of all searches of a file: 6 x 10^7 at most
 _BATCH = 32  # placements transformed together
 _OVERSAMPLING = 2
 _WHITEN = 9  # width, in waves of the tile, of the window that estimates the host's spectrum
@@ -95,7 +97,8 @@ class Reading:
         """Upper bound under "no mark with this key" of a word that fits its CRC32; else 1."""
         if not self.decoded.crc_ok:
             return 1.0
-        chance = min(self.attempts, self.hypotheses * float(np.exp(-(self.peak.z**2) / 2)))
+        by_peak = 2 * MOST_HYPOTHESES * float(np.exp(-(self.peak.z**2) / 2))
+        chance = min(self.attempts, by_peak)
         return min(1.0, chance * channel.FALSE_PASS_PER_TRY)
 
     @property

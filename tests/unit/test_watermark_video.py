@@ -377,12 +377,23 @@ def test_p_value_counts_hypotheses_and_attempts() -> None:
     assert locate.Reading(peak, fits, 10**7, 9).accepted
     assert not locate.Reading(peak, fits, 10**7, 300).accepted  # 1.1e-6
     strong = locate.Peak(10.0, locate.Placement(), -1, 0, 0)
-    expected = 10**7 * np.exp(-50) * chance
+    expected = 2 * locate.MOST_HYPOTHESES * np.exp(-50) * chance
     assert locate.Reading(strong, fits, 10**7, 9).p_value == pytest.approx(expected)
     assert locate.Reading(strong, fails, 10**7, 9).p_value == 1.0
     both = locate.Reading(strong, fits, 10, 2).among([locate.Reading(peak, fails, 5, 3)] * 2)
     assert (both.hypotheses, both.attempts) == (10, 6)
     assert MOST_CHANCE <= locate.MOST_P_VALUE
+
+
+def test_no_search_has_more_hypotheses_than_a_p_value_counts() -> None:
+    generator = np.random.default_rng(5)
+    names = ("0", "1", "fresh")
+    features = {f"residual.{n}": generator.normal(size=(8, 90, 90)) for n in names}
+    features |= {f"frames.{n}": np.ones(8) for n in names}
+    found = VideoWatermarker().detect(features, KEY)
+    assert not found.present
+    assert 10**7 < found.details["hypotheses"] < locate.MOST_HYPOTHESES
+    assert found.details["attempts"] * locate.channel.FALSE_PASS_PER_TRY <= MOST_CHANCE
 
 
 def test_whitening_keeps_the_place_and_evens_the_waves() -> None:

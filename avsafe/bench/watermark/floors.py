@@ -78,14 +78,16 @@ def check(rows: Sequence[Row], kind: Kind) -> list[dict[str, Any]]:
         if floor.kind is not kind:
             continue
         for attack in floor.attacks:
-            scored = [
-                row
-                for row in rows
-                if row["attack"] == attack and row["status"] == "ok" and group(row, floor.least_s)
-            ]
-            if not scored:
+            asked = [row for row in rows if row["attack"] == attack]
+            scored = [r for r in asked if r["status"] == "ok" and group(r, floor.least_s)]
+            # a process that died left no duration behind: it counts in every group
+            failed = [
+                r for r in asked if r["status"] == "failed"
+                and (r.get("duration_s") is None or group(r, floor.least_s))
+            ]  # fmt: skip
+            if not scored and not failed:
                 continue
-            k, n = sum(bool(row["exact"]) for row in scored), len(scored)
+            k, n = sum(bool(row["exact"]) for row in scored), len(scored) + len(failed)
             low, high = wilson(k, n)
             lines.append(
                 {

@@ -148,12 +148,16 @@ def _subjects(options: Options) -> list[_Subject]:
     return subjects
 
 
+_MEASURING = ("attacks", "picture_damage", "sound_damage", "recode", "trial", "quality", "copying")
+_MEDIA = ("writing", "spec", "colour", "decoder", "features", "survey")
+
+
 def _code_of(marker: Watermarker) -> list[Path]:
     """The files whose change makes old rows worthless."""
     here = Path(__file__).parent
     media_folder = here.parents[1] / "media"
-    files = [here / f"{n}.py" for n in ("picture_damage", "sound_damage", "recode", "trial")]
-    files += [media_folder / f"{n}.py" for n in ("writing", "spec", "colour")]
+    files = [here / f"{n}.py" for n in _MEASURING]
+    files += [media_folder / f"{n}.py" for n in _MEDIA]
     package = type(marker).__module__.rpartition(".")[0] or type(marker).__module__
     found = find_spec(package)
     if found is not None and found.submodule_search_locations:
