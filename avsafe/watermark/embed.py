@@ -35,7 +35,8 @@ PSNR_TARGET_DB = (43.5, 42.2)  # at 480 pixels; attempt 0, attempt 1
 # Coded equally hard, small pictures lose more: their waves are shorter in pixels
 _TARGET_GAIN_DB = 1.5  # more for twice the short side (attempt 0), 42.1 dB at the least
 # In large moving pictures the waves are long: they outlive hard coding by far, and show on skin
-_LARGE_GAIN_DB = 4.0  # instead, above 480 pixels
+_LARGE_SIDE = 540  # pixels
+_LARGE_GAIN_DB = 5.0  # instead, above that
 _TARGET_MOST_DB = 47.5
 _FLAT_LEVELS = (0.8, 1.1)  # standard deviation of the mark in flat mid-grey areas, at most
 MIN_SHORT_SIDE = 128  # pixels: the shortest waves are then 2.3 pixels long
@@ -44,7 +45,7 @@ _TEXTURE_GAIN, _TEXTURE_LEAST, _TEXTURE_MOST = 0.1, 0.65, 2.2  # from a texture 
 # The same wave is coarser, and shows more, in a large picture, where it also survives coding best
 _FLAT_RELIEF = 0.35  # power of 480 / short side: at 1080 pixels the limit is 0.75 of that at 480
 _FLAT_RELIEF_MOST = 1.25
-_LARGE_RELIEF = 0.7  # instead, for moving pictures above 480 pixels: 0.57 of the limit at 1080
+_LARGE_RELIEF = 0.8  # instead, for large moving pictures: 0.55 of the limit at 1080
 _RENEW_S = 0.12  # the mask is computed anew
 _CUT_LEVELS = 12.0  # mean difference of thumbnails, to the frame that the mask was computed for
 _MOST_SIDE = 32000  # OpenCV warps up to 2^15
@@ -117,11 +118,13 @@ class TileEmbedder:
         self._payload, self._modality = payload, modality
         self._shape = (height, width, 3)
         self._pattern = pattern(tile, payload, height, width)
-        is_large = modality is Kind.VIDEO and min(height, width) > 480
-        gain_db = _LARGE_GAIN_DB if is_large else _TARGET_GAIN_DB
-        self._target = _mse(_target_db(min(height, width), level, gain_db))
-        power = _LARGE_RELIEF if is_large and level == 0 else _FLAT_RELIEF
-        relief = min(_FLAT_RELIEF_MOST, (480 / min(height, width)) ** power)
+        side = min(height, width)
+        # what counts as large: only in moving pictures there is time to make up for it
+        large = max(side, _LARGE_SIDE) if modality is Kind.VIDEO and level == 0 else _LARGE_SIDE
+        small = side * _LARGE_SIDE / large
+        self._target = _mse(_target_db(small, large, level))
+        relief = min(_FLAT_RELIEF_MOST, (480 / small) ** _FLAT_RELIEF)
+        relief *= (_LARGE_SIDE / min(large, 2 * _LARGE_SIDE)) ** _LARGE_RELIEF
         self._flat = _FLAT_LEVELS[level] * relief / _TEXTURE_LEAST
         self._rate = float(frame_rate) if frame_rate else 25.0
         self._renew = max(1, round(_RENEW_S * self._rate))
@@ -237,17 +240,18 @@ class TileEmbedder:
         )
 
 
-def _target_db(short_side: int, level: int, gain_db: float) -> float:
-    """What the PSNR should be.
+def _target_db(small: float, large: float, level: int) -> float:
+    """What the PSNR should be, for a short side of ``small x large / 540`` pixels.
 
-    >>> [round(_target_db(side, 0, 1.5), 1) for side in (240, 360, 480, 1080)]
-    [42.1, 42.9, 43.5, 45.3]
-    >>> [round(_target_db(side, 0, 4.0), 1) for side in (512, 720, 1080)]
-    [43.9, 45.8, 47.5]
+    >>> [round(_target_db(side, 540, 0), 1) for side in (240, 360, 480, 540)]
+    [42.1, 42.9, 43.5, 43.8]
+    >>> [round(_target_db(540, side, 0), 1) for side in (720, 1080)]
+    [45.8, 47.5]
     """
     if level > 0:
         return PSNR_TARGET_DB[level]
-    wanted = PSNR_TARGET_DB[0] + gain_db * float(np.log2(short_side / 480))
+    wanted = PSNR_TARGET_DB[0] + _TARGET_GAIN_DB * float(np.log2(small / 480))
+    wanted += _LARGE_GAIN_DB * float(np.log2(large / _LARGE_SIDE))
     return min(max(wanted, PSNR_FLOOR_DB + 0.1), _TARGET_MOST_DB)
 
 
