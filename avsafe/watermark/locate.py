@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,6 +193,7 @@ class Spectrum:
         values *= np.minimum(1, _LOUDEST / np.maximum(strength, 1e-9))  # one line of the host
         return values
 
+    @cached_property
     def autocorrelation(self) -> Autocorrelation:
         """Of the part of the spectrum where a tile of any searched size may lie."""
         from scipy import fft
@@ -404,7 +406,7 @@ def read_turned(spectrum: Spectrum, tile: Tile) -> Reading:
     """Turned up to 12 degrees (plus quarter turns), or stretched unequally, mirrored or not."""
     tried = [
         Placement(a, b, turn + quarter * np.pi / 2, flip)
-        for a, b, turn in repeats(spectrum.autocorrelation())
+        for a, b, turn in repeats(spectrum.autocorrelation)
         for quarter in range(4)
         for flip in (False, True)
     ]

@@ -6,7 +6,8 @@ Legend: features are those of ``residual.TileExtractor``; ``j`` its bins of time
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -121,14 +122,11 @@ class View:
     name: str
     residual: NDArray[np.float32]  # (h, w)
     frames: int
-    _spectrum: list[locate.Spectrum] = field(default_factory=list)
 
-    @property
+    @cached_property
     def spectrum(self) -> locate.Spectrum:
         """Computed when first asked for."""
-        if not self._spectrum:
-            self._spectrum.append(locate.Spectrum(self.residual))
-        return self._spectrum[0]
+        return locate.Spectrum(self.residual)
 
 
 def search(views: list[View], tile: Tile) -> tuple[View, locate.Reading]:
@@ -155,7 +153,7 @@ def search(views: list[View], tile: Tile) -> tuple[View, locate.Reading]:
 
 def _promising(views: list[View]) -> list[View]:
     """The views in which something repeats most clearly, the clearest first."""
-    return sorted(views, key=lambda view: -view.spectrum.autocorrelation().contrast())[:_SEARCHED]
+    return sorted(views, key=lambda view: -view.spectrum.autocorrelation.contrast())[:_SEARCHED]
 
 
 def _views(features: Features, ignored: list[str]) -> Iterator[View]:

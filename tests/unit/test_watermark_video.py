@@ -419,7 +419,7 @@ def test_autocorrelation_finds_how_a_tile_lies() -> None:
     matrix = np.array([[d, c, 40.0], [b, a, 60.0]])  # (y, x) to OpenCV's (x, y)
     laid = cv2.warpAffine(sheet, matrix, (640, 360), flags=cv2.INTER_CUBIC)
     noisy = (laid + np.random.default_rng(0).normal(0, 3, laid.shape)).astype(np.float32)
-    size, other, turn = locate.repeats(locate.Spectrum(noisy).autocorrelation())[0]
+    size, other, turn = locate.repeats(locate.Spectrum(noisy).autocorrelation)[0]
     assert (size, other, turn) == pytest.approx((1.07, 1.07, 0.08), abs=0.004)
     assert locate.read_turned(locate.Spectrum(noisy), tile).decoded.payload == PAYLOAD
 
