@@ -37,7 +37,6 @@ FALSE_PASS_PER_TRY = CHECKED * CRC_FALSE_PASS  # for one decoded word: what a p-
 # Words that fit no codeword (no mark, wrong key) still correlate 0.277 +- 0.005 (32 bits) or 0.242
 # +- 0.003 (64 bits) with the nearest one; see correlation_floor
 _FLOORS = {32: 0.293, 64: 0.253}  # 0.7 % of 12,000 and of 8,000 words
-CORRELATION_FLOOR = min(_FLOORS.values())  # a common one: the higher would refuse good words of 64
 
 _SPREAD = 16  # coded bits a message bit at least, up to 4096: below, the rate itself costs energy
 _LONGEST = 4096
