@@ -388,6 +388,8 @@ class GeneratorInfo:
     # policy does not score them as prompts, save for whole sentences inside them.
     controls: tuple[str, ...] = ()
     summary: str = ""
+    # Where its card lies (data, figures, limits): a file beside the plugin's package, "cards/NAME.md"
+    card: str = ""
 
 
 @runtime_checkable
