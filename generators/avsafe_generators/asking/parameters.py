@@ -1,0 +1,172 @@
+"""The words and numbers of a request: parameters by name, size, duration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from avsafe.errors import UsageError
+from avsafe.types import GenerationRequest
+
+OF_THE_GATE = frozenset(("disclose_prompt",))  # parameters that are not for a generator
+OF_THE_REGION = frozenset(("mask",))  # read by ``region``
+
+
+class Knob(Protocol):
+    """One parameter: its default, and how a given value is read."""
+
+    @property
+    def default(self) -> Any: ...
+
+    def read(self, name: str, value: Any) -> Any:
+        """The value, or UsageError."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number from ``low`` to ``high``; ``whole`` for counts.
+
+    >>> Number(0, 1, 0.5).read("strength", "0.25")
+    0.25
+    """
+
+    low: float
+    high: float
+    default: float | None
+    whole: bool = False
+
+    def read(self, name: str, value: Any) -> float | int:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, bool) or not self.low <= number <= self.high:  # false for NaN
+            raise UsageError(
+                f"{name} is a number from {self.low:g} to {self.high:g}, not {value!r}."
+            )
+        if not self.whole:
+            return number
+        if number != int(number):
+            raise UsageError(f"{name} is a whole number, not {value!r}.")
+        return int(number)
+
+
+class Choice:
+    """One of some words; the first is the default.
+
+    >>> Choice("soft", "hard").read("edge", "HARD")
+    'hard'
+    """
+
+    def __init__(self, *options: str) -> None:
+        self.options = options
+        self.default = options[0]
+
+    def read(self, name: str, value: Any) -> str:
+        word = str(value).strip().lower()
+        if word not in self.options:
+            raise UsageError(f"{name} is one of {', '.join(self.options)}, not {value!r}.")
+        return word
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Yes or no.
+
+    >>> Flag(False).read("loop", "yes")
+    True
+    """
+
+    default: bool
+
+    def read(self, name: str, value: Any) -> bool:
+        word = str(value).strip().lower()
+        if word in ("1", "true", "yes", "on"):
+            return True
+        if word in ("0", "false", "no", "off"):
+            return False
+        raise UsageError(f"{name} is yes or no, not {value!r}.")
+
+
+@dataclass(frozen=True)
+class Text:
+    """Free text of at most ``max_chars`` letters."""
+
+    default: str
+    max_chars: int = 200
+
+    def read(self, name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise UsageError(f"{name} is a text, not {value!r}.")
+        if len(value) > self.max_chars:
+            raise UsageError(
+                f"{name} has {len(value)} letters; at most {self.max_chars} are taken. Shorten it."
+            )
+        return value
+
+
+def parameters(request: GenerationRequest, **known: Knob) -> dict[str, Any]:
+    """Every known parameter with its value or default.
+
+    ``disclose_prompt`` (for the gate) and ``mask`` (for ``region``) may always be there. Raises
+    UsageError for an unknown name and for a value out of range, and says what there is.
+
+    >>> from avsafe.types import Principal, Task
+    >>> request = GenerationRequest(
+    ...     Principal("me"), Task.CINEMAGRAPH, "cinemagraph", parameters={"speed": "2"}
+    ... )
+    >>> parameters(request, speed=Number(0, 4, 1), loop=Flag(True))
+    {'speed': 2.0, 'loop': True}
+    """
+    given: Mapping[str, Any] = request.parameters
+    unknown = sorted(set(given) - set(known) - OF_THE_GATE - OF_THE_REGION)
+    if unknown:
+        has = f"it has: {', '.join(known)}" if known else "it has none"
+        raise UsageError(f"{request.generator} has no parameter {', '.join(unknown)} ({has}).")
+    return {
+        name: knob.read(name, given[name]) if name in given else knob.default
+        for name, knob in known.items()
+    }
+
+
+def size(
+    request: GenerationRequest,
+    *,
+    default: tuple[int, int] = (512, 512),
+    low: int = 64,
+    high: int = 1920,
+    max_pixels: int = 1920 * 1080,
+) -> tuple[int, int]:
+    """(width, height) in pixels, even; one side given alone makes a square.
+
+    Raises UsageError for odd sides and for sizes out of range.
+    """
+    if request.width is None and request.height is None:
+        return default
+    width = request.width or request.height or 0
+    height = request.height or request.width or 0
+    if not all(low <= side <= high and side % 2 == 0 for side in (width, height)):
+        raise UsageError(
+            f"{request.generator} makes even sides of {low} to {high} pixels; asked for "
+            f"{width} x {height}."
+        )
+    if width * height > max_pixels:
+        raise UsageError(
+            f"{width} x {height} is more than the {max_pixels} pixels of a frame that "
+            f"{request.generator} makes. Ask for a smaller one."
+        )
+    return width, height
+
+
+def duration(
+    request: GenerationRequest, *, default: float, low: float = 0.5, high: float = 60.0
+) -> float:
+    """Seconds. Raises UsageError out of range."""
+    seconds = default if request.duration_s is None else float(request.duration_s)
+    if not low <= seconds <= high:  # also false for NaN
+        raise UsageError(
+            f"{request.generator} makes clips of {low:g} to {high:g} s; asked for {seconds:g} s."
+        )
+    return seconds
