@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,19 @@ if TYPE_CHECKING:
     from avsafe.types import GenerationRequest, InputMedia, Release, Verdict
 
 # Which embedded generator does a task when --generator is not given.
-DEFAULT_GENERATOR = {"text-to-image": "world", "text-to-video": "world"}
+DEFAULT_GENERATOR = {
+    "text-to-image": "world",
+    "text-to-video": "world",
+    "image-to-video": "photo-motion",
+    "stylize-video": "stylize",
+    "cinemagraph": "cinemagraph",
+    "inpaint-video": "inpaint",
+    "edit-video": "edit",
+    "video-to-audio": "foley",
+    "talking-head": "talking-head",
+}
+# What an option's file is called in a request, where a task calls it otherwise.
+ROLES = {"talking-head": {"image": "portrait", "audio": "voice"}}
 VERIFY_EXIT = {
     "unreadable": 3,
     "synthetic-declared": 10,
@@ -60,14 +73,17 @@ def generate(
     generator: Annotated[
         str | None,
         typer.Option(
-            help="A registered generator: world, command. Default: world, where it does the task."
+            help="A registered generator (avsafe generators list). Default: the embedded one."
         ),
     ] = None,
     negative_prompt: Annotated[str, typer.Option(help="What to keep out.")] = "",
     image: Annotated[Path | None, typer.Option(help="Input picture, e.g. a portrait.")] = None,
     video: Annotated[Path | None, typer.Option(help="Input video.")] = None,
     audio: Annotated[Path | None, typer.Option(help="Input sound, e.g. a voice.")] = None,
-    mask: Annotated[Path | None, typer.Option(help="Input mask.")] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(help="Where to work: a picture or video (white), or a box x,y,w,h, 0 to 1."),
+    ] = None,
     param: Annotated[
         list[str] | None, typer.Option(help="NAME=VALUE for the generator; repeat for more.")
     ] = None,
@@ -95,31 +111,30 @@ def generate(
         raise UsageError(f"No task {task!r}. Tasks: {names}.") from None
     if wanted is Task.RELEASE:
         raise UsageError("To release a file made elsewhere use: avsafe release FILE.")
-    name = generator or DEFAULT_GENERATOR.get(task)
-    if name is None:
-        raise UsageError(
-            f"No generator of avsafe itself does {task} yet: name one with --generator, for "
-            "example --generator command "
-            "--param 'argv=my-program --prompt={prompt} --out={output}'."
-        )
+    name = generator or DEFAULT_GENERATOR[task]
     width, height = _size(size)
     if duration is not None and not 0 < duration < float("inf"):
         raise UsageError(f"--duration is a number of seconds over 0, not {duration:g}.")
-    given = {"image": image, "video": video, "audio": audio, "mask": mask}
+    box = {"mask": mask} if mask and _is_box(mask) else {}
+    given = {"image": image, "video": video, "audio": audio}
+    given |= {"mask": Path(mask)} if mask and not box else {}
+    roles = ROLES.get(task, {})
     request = GenerationRequest(
         principal=_principal(),
         task=wanted,
         generator=name,
         prompt=prompt,
         negative_prompt=negative_prompt,
-        inputs=tuple(_input(role, path) for role, path in given.items() if path),
+        inputs=tuple(_input(roles.get(n, n), path) for n, path in given.items() if path),
         consent_ids=tuple(consent or ()),
         purpose=purpose,
         seed=seed,
         width=width,
         height=height,
         duration_s=duration,
-        parameters=_parameters(param) | ({"disclose_prompt": True} if disclose_prompt else {}),
+        parameters=_parameters(param)
+        | box
+        | ({"disclose_prompt": True} if disclose_prompt else {}),
     )
     suffix = ".png" if wanted is Task.TEXT_TO_IMAGE else ".mp4"
     target = output or Path(f"{task}{suffix}")
@@ -306,6 +321,11 @@ def _input(role: str, path: Path) -> InputMedia:
     if not path.is_file():
         raise UsageError(f"No such file: {path}.")
     return InputMedia(media.probe(path), role)
+
+
+def _is_box(text: str) -> bool:
+    """Whether ``--mask`` names a box; a file of that name in this folder is a file."""
+    return not Path(text).exists() and re.fullmatch(r"[\d.,\s+-]+", text) is not None
 
 
 def _size(text: str | None) -> tuple[int | None, int | None]:
