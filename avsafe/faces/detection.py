@@ -101,7 +101,8 @@ def detect(frame: Frame, *, min_score: float = MIN_SCORE, max_side: int = 640) -
     small_h, small_w = max(1, round(height * scale)), max(1, round(width * scale))
     small = frame
     if scale < 1:
-        small = cv2.resize(frame, (small_w, small_h), interpolation=cv2.INTER_AREA)
+        shrunk = cv2.resize(frame, (small_w, small_h), interpolation=cv2.INTER_AREA)
+        small = np.asarray(shrunk, np.uint8)
     padded = np.zeros((_up(small_h), _up(small_w), 3), np.float32)
     padded[:small_h, :small_w] = small
     with _running:
@@ -113,9 +114,10 @@ def detect(frame: Frame, *, min_score: float = MIN_SCORE, max_side: int = 640) -
     keep = apart(scores, boxes)
     boxes = np.clip(boxes, 0, [width, height, width, height])
     return tuple(
-        Face(*(float(v) for v in boxes[i]), score=float(scores[i]), points=points[i])
+        Face(x0, y0, x1, y1, float(scores[i]), points[i])
         for i in keep
-        if boxes[i, 2] - boxes[i, 0] > 1 and boxes[i, 3] - boxes[i, 1] > 1
+        for x0, y0, x1, y1 in [boxes[i].tolist()]
+        if x1 - x0 > 1 and y1 - y0 > 1
     )
 
 

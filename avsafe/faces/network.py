@@ -63,4 +63,4 @@ def forward(crops: NDArray[np.uint8], weights: Mapping[str, NDArray[Any]]) -> Ar
     x = np.maximum(x @ weights["hidden.weight"] + weights["hidden.bias"], 0)
     x = x @ weights["shape.weight"] + weights["shape.bias"]
     x = x @ weights["basis.weight"] + weights["basis.bias"]
-    return x.reshape(len(x), -1, 2)
+    return np.asarray(x, np.float32).reshape(len(x), -1, 2)

@@ -80,7 +80,7 @@ def _mirror() -> tuple[int, ...]:
     return tuple(_PLACE[other[mesh]] for mesh in MESH_INDEX)
 
 
-# Where each landmark goes when the picture is mirrored: mirrored = points[list(MIRROR)], x -> w-1-x.
+# Of a mirrored picture: points[list(MIRROR)], with w - 1 - x for x.
 MIRROR: tuple[int, ...] = _mirror()
 
 _TIP, _CORNERS = _PLACE[4], (_PLACE[61], _PLACE[291])
