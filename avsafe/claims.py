@@ -70,7 +70,7 @@ def manifest(
     source_type = IPTC + "trainedAlgorithmicMedia"
     if info and request.task is not Task.RELEASE:  # of a file made elsewhere nobody vouches for it
         source_type = info.digital_source_type
-    if request.task in EDITS:
+    if request.task in EDITS and source_type == IPTC + "trainedAlgorithmicMedia":
         source_type = IPTC + "compositeWithTrainedAlgorithmicMedia"
     keep_inputs = request.task is not Task.RELEASE or continued
     ingredients = tuple(

@@ -1,6 +1,6 @@
 """The gate: a request goes in, a Release comes out, or nothing does.
 
-     1  reserve quota, score the risk, decide
+     1  reserve quota, whose likeness, score the risk, decide
      2  ledger: intent, with the decision; a denial or a review ends here
      3  the generator makes raw media
      4  output checks and visible labels, as iterators
@@ -21,7 +21,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from avsafe import claims, media, pipeline, plugins
+from avsafe import claims, likeness, media, pipeline, plugins
 from avsafe.errors import UsageError
 from avsafe.settlement import refuse_unless_allowed, settled
 from avsafe.staging import final_path, open_stage
@@ -69,8 +69,15 @@ def generate(
         settled(workspace, release_id, user) as used,
     ):
         with meter.step("decide"):  # 1
+            person = likeness.of_request(request, workspace)
             decision = policy.decide(
-                request, workspace.policy, generator=info, jobs_today=used, quota=quota
+                request,
+                workspace.policy,
+                generator=info,
+                likeness=person.status,
+                consent_scope=person.scope,
+                jobs_today=used,
+                quota=quota,
             )
         ledger.intent(release_id, claims.intent(request, decision, info, salt))  # 2
         refuse_unless_allowed(decision)

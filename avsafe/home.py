@@ -1,6 +1,6 @@
 """Where state lives: ``$AVSAFE_HOME``, or the platform's user data folder.
 
-keys/ (0700, files 0600), policy/, registry.db, ledger.db, objects/, staging/.
+keys/ (0700, files 0600), policy/, consent/, registry.db, ledger.db, objects/, staging/.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ class Home:
     @property
     def objects(self) -> Path:
         return self.root / "objects"
+
+    @property
+    def consent(self) -> Path:
+        return self.root / "consent"
 
     @property
     def staging(self) -> Path:

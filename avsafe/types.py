@@ -388,7 +388,7 @@ class GeneratorInfo:
     # policy does not score them as prompts, save for whole sentences inside them.
     controls: tuple[str, ...] = ()
     summary: str = ""
-    # Where its card lies (data, figures, limits): a file beside the plugin's package, "cards/NAME.md"
+    # Where its card lies (data, figures, limits): "cards/NAME.md" beside the plugin's package
     card: str = ""
 
 

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from avsafe.cli import bench, keys, ledger, media, policy, registry, system
+from avsafe.cli import bench, consent, keys, ledger, media, policy, registry, system
 from avsafe.cli.shell import report_error
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ media.register(app)
 system.register(app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
+app.add_typer(consent.app, name="consent")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(registry.app, name="registry")
 app.add_typer(bench.app, name="bench")
