@@ -1,7 +1,8 @@
-"""Landmarks of one face: our own small network on an upright crop, looked at twice.
+"""Landmarks of one face: our own small network on an upright crop, looked at three times.
 
-Legend: points are (152, 2) px in the frame. The first look lies on the detector's five points, the
-second on the landmarks of the first; how far the two lie apart is the ``doubt``.
+Legend: points are (152, 2) px in the frame. The first look lies on the detector's five points; the
+second on the landmarks of the first, and once more in the mirror. The answer is the mean of the
+last two; how far they lie apart is the ``doubt``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from avsafe.errors import UsageError
 from avsafe.faces.alignment import crop_matrix, inverse, moved, warped, weights
 from avsafe.faces.detection import check_frame
 from avsafe.faces.network import SIZE, forward
-from avsafe.faces.points import Face, Landmarks, Points
+from avsafe.faces.points import MIRROR, Face, Landmarks
 
 if TYPE_CHECKING:
     from avsafe.types import Frame
@@ -29,15 +30,16 @@ def landmarks(frame: Frame, face: Face | Landmarks) -> Landmarks:
     check_frame(frame)
     if not np.isfinite(face.points).all():
         raise UsageError("the face has points that are not finite numbers")
-    first = Landmarks(_look(frame, face))
-    if not first.interocular > 0.5:  # a network's answer on pixels that hold nothing
-        return Landmarks(first.points, doubt=float("inf"))
-    second = Landmarks(_look(frame, first))
-    apart = np.hypot(*(second.points - first.points).T)
-    return Landmarks(second.points, doubt=float(np.mean(apart) / max(second.interocular, 1e-3)))
-
-
-def _look(frame: Frame, face: Face | Landmarks) -> Points:
     matrix = crop_matrix(face, SIZE)
+    first = moved(forward(warped(frame, matrix, SIZE)[None], weights())[0], inverse(matrix))
+    if not Landmarks(first).interocular > 0.5:  # a network's answer on pixels that hold nothing
+        return Landmarks(first, doubt=float("inf"))
+    matrix = crop_matrix(Landmarks(first), SIZE)
     crop = warped(frame, matrix, SIZE)
-    return moved(forward(crop[None], weights())[0], inverse(matrix))
+    straight, mirrored = forward(np.stack([crop, crop[:, ::-1]]), weights())
+    mirrored = mirrored[list(MIRROR)] * np.array([-1, 1], np.float32)
+    mirrored[:, 0] += SIZE - 1
+    second = Landmarks(moved((straight + mirrored) / 2, inverse(matrix)))
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2].astype(np.float64)))))
+    apart = float(np.hypot(*(straight - mirrored).T).mean()) / scale
+    return Landmarks(second.points, doubt=apart / max(second.interocular, 1e-3))
