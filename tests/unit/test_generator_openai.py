@@ -418,9 +418,8 @@ def test_a_redirect_on_the_same_server_is_followed_but_not_for_ever(server):
         call, "video/mp4", server.files["clip"]
     )
     assert generate(ask(server)).width == 128
-    server.answers["GET", "/files/1.mp4?sig=2"] = server.answers[
-        "GET", "/v1/videos/video_1/content"
-    ]
+    round_again = server.answers["GET", "/v1/videos/video_1/content"]
+    server.answers["GET", "/files/1.mp4?sig=2"] = round_again
     with pytest.raises(GeneratorFailed, match="in circles"):
         generate(ask(server))
     server.answers["POST", "/v1/videos"] = round_again

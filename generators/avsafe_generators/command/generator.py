@@ -6,10 +6,11 @@ import os
 import stat
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from avsafe.errors import Cancelled as Stopped
 from avsafe.errors import GeneratorFailed, UnreadableMedia, UsageError
@@ -27,8 +28,7 @@ from avsafe.types import (
 from avsafe_generators.command import recipe as recipes
 from avsafe_generators.command.recipe import Recipe
 from avsafe_generators.command.template import fill
-
-T = TypeVar("T")
+from avsafe_generators.kept import Kept
 
 CONFIG_VARIABLE = "AVSAFE_COMMANDS"
 _SUFFIX = {Task.TEXT_TO_IMAGE: ".png"}
@@ -51,11 +51,11 @@ class Command:
 
     Which program runs, in this order:
 
-    1. ``Command(recipe)``: that one, for an administrator's own entry point. 2.
-    ``$AVSAFE_COMMANDS`` names a TOML file: only the commands in it; a request picks ``name``. 3.
-    Otherwise the request brings ``argv``, or ``config`` and ``name``. Only for a local user: who
-    may
-       send a request then runs any program as this user. A server sets ``$AVSAFE_COMMANDS``.
+    1. ``Command(recipe)``: that one, for an administrator's own entry point.
+    2. ``$AVSAFE_COMMANDS`` names a TOML file: only the commands in it; a request picks ``name``.
+    3. Otherwise the request brings ``argv``, or ``recipe`` (one of those that come with avsafe),
+       ``checkout`` and ``python``, or ``config`` and ``name``. Only for a local user: who may send
+       a request then runs any program as this user. A server sets ``$AVSAFE_COMMANDS``.
 
     Raises UsageError (template, parameters, missing input), MissingExtra (no such program),
     GeneratorFailed (it failed, took too long, or wrote nothing readable), Cancelled.
@@ -86,7 +86,14 @@ class Command:
             max_pixels=4096 * 2304,
             controls=tuple(sorted(recipes.OF_A_REQUEST | {"config", "name"})),
             summary="Runs a program of yours that writes a media file; not confined.",
+            card="cards/command.md",
         )
+
+    def recipes(self) -> tuple[Mapping[str, Any], ...]:
+        """The command lines of known systems that come with avsafe, for a listing."""
+        from avsafe_generators.command import shipped
+
+        return shipped.described()
 
     def generate(
         self,
@@ -111,7 +118,7 @@ class Command:
         output = workspace.work / f"output{suffix}"
         argv = fill(recipe.argv, _values(request, recipe, workspace, output))
         runner.run(recipe, argv, workspace.work, progress=progress, cancelled=cancelled)
-        kept = workspace.keep(output, recipe.argv[0])
+        kept = workspace.keep(workspace.output_of(recipe, output), recipe.argv[0])
         progress(0.96, "reading the output")
         raw = _decode(kept, recipe.argv[0], request.task)
         progress(1.0, "done")
@@ -162,17 +169,32 @@ def _values(
         "seed": str(request.seed),
         "width": None if request.width is None else str(request.width),
         "height": None if request.height is None else str(request.height),
-        "duration": None if request.duration_s is None else f"{request.duration_s:g}",
+        "duration": _duration(request),
         "output": str(output),
+        "output_dir": str(workspace.out),
     }
     for name, roles in _ROLES.items():
-        paths = [item.media.path for item in request.inputs if item.role in roles]
-        values[name] = str(paths[0].resolve()) if paths else None
+        paths = [item.media.path.resolve() for item in request.inputs if item.role in roles]
+        if paths and recipe.link_inputs:
+            paths = [workspace.link(name, paths[0])]
+        values[name] = str(paths[0]) if paths else None
     if any("{prompt_file}" in element for element in recipe.argv):
         values["prompt_file"] = (
             str(workspace.write_prompt(request.prompt)) if request.prompt else None
         )
-    return values
+    missing = {name: text for name, text in recipe.defaults.items() if values.get(name) is None}
+    return values | missing
+
+
+def _duration(request: GenerationRequest) -> str | None:
+    """What was asked for; else the length of the video, or sound, that goes in."""
+    if request.duration_s is not None:
+        return f"{request.duration_s:g}"
+    for role in ("video", "audio", "voice"):
+        for item in request.inputs:
+            if item.role == role and item.media.duration_s is not None:
+                return f"{item.media.duration_s:g}"
+    return None
 
 
 class _Workspace:
@@ -183,12 +205,38 @@ class _Workspace:
         self.root = Path(folder.name)  # 0700
         self.work = self.root / "work"
         self.work.mkdir(mode=0o700)
+        self.out = self.work / "out"
+        self.out.mkdir(mode=0o700)
         self._end = weakref.finalize(self, folder.cleanup)
 
     def write_prompt(self, prompt: str) -> Path:
         path = self.work / "prompt.txt"
         path.write_text(prompt, encoding="utf-8", errors="replace")
         return path
+
+    def link(self, name: str, path: Path) -> Path:
+        """A link to an input under a name of ours; what is written beside it goes with the run."""
+        folder = self.work / "inputs"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        link = folder / f"{name}{path.suffix.lower()}"
+        link.symlink_to(path)
+        return link
+
+    def output_of(self, recipe: Recipe, output: Path) -> Path:
+        """The file that the program was told to write, or the one it named itself."""
+        if recipe.take is None:
+            return output
+        name = os.path.basename(recipe.argv[0])
+        there = sorted(item.name for item in self.out.iterdir())
+        found = [n for n in there if fnmatch(n, recipe.take) and not fnmatch(n, recipe.leave)]
+        if len(found) != 1:
+            what = "several files" if found else "no file"
+            shown = ", ".join("".join(c for c in n if c.isprintable()) for n in there[:8])
+            raise GeneratorFailed(
+                f"{name} ended well but left {what} like {recipe.take} in its output folder "
+                f"(it holds: {shown or 'nothing'})."
+            )
+        return self.out / found[0]
 
     def keep(self, output: Path, program: str) -> Path:
         """Move the output out of the program's reach, and drop everything else it left."""
@@ -208,7 +256,7 @@ class _Workspace:
             )
         if status.st_size == 0:
             raise GeneratorFailed(f"{name} ended well but its {output.name} is empty.")
-        kept = self.root / output.name
+        kept = self.root / f"output{output.suffix}"
         os.rename(output, kept)
         shutil.rmtree(self.work, ignore_errors=True)
         return kept
@@ -237,26 +285,7 @@ def _held(raw: RawMedia, workspace: _Workspace, recipe: Recipe, cancelled: Cance
     details = {**raw.details, "program": name}
     return replace(
         raw,
-        frames=None if raw.frames is None else _Held(raw.frames, workspace, name, cancelled),
-        samples=None if raw.samples is None else _Held(raw.samples, workspace, name, cancelled),
+        frames=None if raw.frames is None else Kept(raw.frames, workspace, name, cancelled),
+        samples=None if raw.samples is None else Kept(raw.samples, workspace, name, cancelled),
         details=details,
     )
-
-
-class _Held(Generic[T]):
-    """A re-iterable that holds its workspace."""
-
-    def __init__(
-        self, items: Iterable[T], workspace: _Workspace, name: str, cancelled: Cancelled
-    ) -> None:
-        self._items, self._workspace, self._name = items, workspace, name
-        self._cancelled = cancelled
-
-    def __iter__(self) -> Iterator[T]:
-        try:
-            for item in self._items:
-                if self._cancelled():
-                    raise Stopped(f"Reading the output of {self._name} was asked to stop.")
-                yield item
-        except UnreadableMedia as error:
-            raise GeneratorFailed(f"{self._name} wrote a damaged file: {error}") from error

@@ -15,18 +15,17 @@ A file that an administrator owns is the safer source: then a request only picks
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from avsafe.errors import UsageError
 from avsafe.types import Task
-from avsafe_generators.command.template import parse_argv
+from avsafe_generators.command import shipped
+from avsafe_generators.command.template import PLACEHOLDERS, names, parse_argv
+from avsafe_generators.listed import content_of
 
 UNKNOWN_LICENCE = "unknown (user-supplied program)"
 TASKS = tuple(task for task in Task if task is not Task.RELEASE)
@@ -52,6 +51,13 @@ class Recipe:
     memory_gib: float = 64.0  # writable memory per process; reserved addresses (CUDA) don't count
     file_gib: float = 8.0  # per file, and all that the program leaves in its folder
     env: tuple[str, ...] = ()  # variables to pass on beside the usual ones
+    folder: str | None = None  # working folder; by default the private one of the run
+    # Of a program that names its files itself: the one in {output_dir} that matches ``take`` and
+    # not ``leave`` is its output.
+    take: str | None = None
+    leave: str = ""
+    defaults: Mapping[str, str] = field(default_factory=dict)  # of placeholders without a value
+    link_inputs: bool = False  # the program sees links in its private folder, not the input's own
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -73,7 +79,8 @@ class Recipe:
 
 _NUMBERS = frozenset(("timeout_s", "cpu_s", "memory_gib", "file_gib"))
 # What a request may say itself; licence, realism and environment are for a file to say.
-OF_A_REQUEST = _NUMBERS | {"argv", "suffix"}
+OF_A_REQUEST = _NUMBERS | {"argv", "suffix", "recipe", "checkout", "python"}
+_OF_A_RECIPE = frozenset(("recipe", "checkout", "python"))
 
 
 def from_parameters(parameters: Mapping[str, Any]) -> Recipe:
@@ -87,15 +94,7 @@ def from_file(path: Path, name: str) -> Recipe:
     Raises UsageError when the file is absent, malformed, has no such command, or can be written by
     other users (then anyone could choose what runs).
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-        with os.fdopen(descriptor, "rb") as file:
-            _refuse_writable(path, os.fstat(file.fileno()))
-            content = tomllib.load(file)
-    except OSError as error:
-        raise UsageError(f"The command file {path} can't be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"The command file {path} is not TOML: {error}.") from error
+    content = content_of(path, "command file")
     commands = content.get("commands")
     if not isinstance(commands, dict) or not isinstance(commands.get(name), dict):
         known = ", ".join(sorted(commands)) if isinstance(commands, dict) else "none"
@@ -103,21 +102,8 @@ def from_file(path: Path, name: str) -> Recipe:
     return _recipe({"name": name, **commands[name]})
 
 
-def _refuse_writable(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"The command file {path} is not a regular file.")
-    if status.st_uid not in (0, os.getuid()):
-        raise UsageError(
-            f"The command file {path} belongs to another user; only root's or your own count."
-        )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UsageError(
-            f"The command file {path} can be written by others, who could choose what runs. "
-            f"Run: chmod go-w {path}"
-        )
-
-
 def _recipe(values: Mapping[str, Any]) -> Recipe:
+    values = _with_shipped(values)
     known = {item.name for item in fields(Recipe)}
     unknown = sorted(set(values) - known)
     if unknown:
@@ -125,7 +111,8 @@ def _recipe(values: Mapping[str, Any]) -> Recipe:
     if "argv" not in values:
         raise UsageError(
             "Nothing to run. Give --param argv='make-video --prompt={prompt} --out={output}', or "
-            "--param config=FILE.toml --param name=NAME."
+            "--param config=FILE.toml --param name=NAME, or a recipe that comes with avsafe "
+            f"({', '.join(shipped.names())}): --param recipe=NAME --param checkout=FOLDER."
         )
     given: dict[str, Any] = dict(values)
     given["argv"] = parse_argv(values["argv"])
@@ -134,11 +121,20 @@ def _recipe(values: Mapping[str, Any]) -> Recipe:
             given[key] = float(given[key])
         except (TypeError, ValueError) as error:
             raise UsageError(f"{key} must be a number, not {given[key]!r}.") from error
-    for key in ("name", "licence", "territory", "realism", "version", "suffix"):
+    if "output_dir" in frozenset().union(*map(names, given["argv"])) and not (
+        given.get("take") or "{output}" in "".join(given["argv"])
+    ):
+        raise UsageError("A template with {output_dir} alone needs take, such as take = '*.mp4'.")
+    for key in (
+        "name", "licence", "territory", "realism", "version", "suffix", "folder", "take", "leave",
+    ):  # fmt: skip
         if key in given and not isinstance(given[key], str):
             raise UsageError(f"{key} must be text, not {given[key]!r}.")
-    if "commercial_ok" in given and not isinstance(given["commercial_ok"], bool):
-        raise UsageError(f"commercial_ok must be true or false, not {given['commercial_ok']!r}.")
+    for key in ("commercial_ok", "link_inputs"):
+        if key in given and not isinstance(given[key], bool):
+            raise UsageError(f"{key} must be true or false, not {given[key]!r}.")
+    if "defaults" in given:
+        _check_defaults(given["defaults"])
     if given.get("realism", "stylised") not in ("stylised", "photorealistic"):
         raise UsageError(f"realism is stylised or photorealistic, not {given['realism']!r}.")
     if "env" in given:
@@ -146,6 +142,26 @@ def _recipe(values: Mapping[str, Any]) -> Recipe:
     if "tasks" in given:
         given["tasks"] = tuple(_task(text) for text in _texts("tasks", given["tasks"]))
     return Recipe(**given)
+
+
+def _with_shipped(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recipe that comes with avsafe, with what is said beside its name laid over it."""
+    if "recipe" not in values:
+        if alone := sorted(_OF_A_RECIPE & set(values)):
+            raise UsageError(f"{', '.join(alone)} goes with recipe=NAME.")
+        return values
+    if "argv" in values:
+        raise UsageError("Give a recipe or argv, not both.")
+    own = {key: value for key, value in values.items() if key not in _OF_A_RECIPE}
+    base = shipped.values(str(values["recipe"]), values.get("checkout"), values.get("python"))
+    return {**base, **own}
+
+
+def _check_defaults(value: object) -> None:
+    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        raise UsageError(f"defaults must be a table of texts, not {value!r}.")
+    if unknown := sorted(set(value) - (PLACEHOLDERS - {"output", "output_dir", "prompt_file"})):
+        raise UsageError(f"defaults has no placeholder {', '.join(unknown)}.")
 
 
 def _texts(key: str, value: object) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def run(
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", str(_SUPERVISOR), str(order_file)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        cwd=folder, env=env, start_new_session=True, close_fds=True,
+        cwd=recipe.folder or folder, env=env, start_new_session=True, close_fds=True,
     )  # fmt: skip
     assert process.stdout is not None  # noqa: S101  it is a pipe
     assert process.stderr is not None  # noqa: S101  it is a pipe

@@ -17,7 +17,7 @@ from avsafe.errors import UsageError
 TEXT = frozenset(("prompt", "negative_prompt"))
 PLACEHOLDERS = TEXT | {
     "prompt_file", "seed", "width", "height", "duration", "image", "audio", "video", "mask",
-    "output",
+    "output", "output_dir",
 }  # fmt: skip
 MAX_TEXT_BYTES = 100_000  # Linux takes 131,072 bytes in one argument
 _TOKEN = re.compile(r"\{\{|\}\}|\{([a-z_]+)\}|[{}]")
@@ -34,8 +34,9 @@ _CODE_FLAG = re.compile(
 def parse_argv(value: object) -> tuple[str, ...]:
     """An argument list from a list of strings or from one shell-like string. No shell runs it.
 
-    Raises UsageError when it is empty, isn't text, names an unknown placeholder, lacks
-    ``{output}``, takes the program itself from a placeholder, or would put a prompt into code.
+    Raises UsageError when it is empty, isn't text, names an unknown placeholder, lacks ``{output}``
+    or ``{output_dir}``, takes the program itself from a placeholder, or would put a prompt into
+    code.
 
     >>> parse_argv("make-video --prompt={prompt} -o {output}")
     ('make-video', '--prompt={prompt}', '-o', '{output}')
@@ -58,7 +59,7 @@ def parse_argv(value: object) -> tuple[str, ...]:
     used = [names(element) for element in argv]
     if used[0]:
         raise UsageError("The program (first element of argv) can't come from a placeholder.")
-    if "output" not in frozenset().union(*used):
+    if not frozenset().union(*used) & {"output", "output_dir"}:
         raise UsageError(
             "The argv template has no {output}: the program must be told where to write."
         )
@@ -162,4 +163,5 @@ _HOW = {
     "video": "Give an input in the role video.",
     "mask": "Give an input in the role mask.",
     "output": "",
+    "output_dir": "",
 }
