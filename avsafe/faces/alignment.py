@@ -95,7 +95,13 @@ def upright(size: int, fill: float = FILL) -> Points:
 
 
 def crop_matrix(face: Landmarks | Face, size: int, fill: float = FILL) -> Matrix:
-    """Frame -> crop, from all landmarks, or from the five points of a detection."""
+    """Frame -> crop, from all landmarks, or from the five points of a detection. Raises UsageError
+    for points that lie in one place or nowhere.
+    """
+    if not np.isfinite(face.points).all():
+        raise UsageError("the face has points that are not finite numbers")
+    if float(np.ptp(face.points, axis=0).max()) < 0.5:
+        raise UsageError("the face has no size: its points lie in one place")
     if isinstance(face, Landmarks):
         return similarity(face.points, upright(size, fill))
     return similarity(face.points, five_of(upright(size, fill)))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avsafe.errors import UsageError
 from avsafe.faces.alignment import crop_matrix, inverse, moved, warped, weights
 from avsafe.faces.detection import check_frame
 from avsafe.faces.network import SIZE, forward
@@ -28,8 +27,6 @@ def landmarks(frame: Frame, face: Face | Landmarks) -> Landmarks:
     accuracy). Raises UsageError for a frame that is none, or a face without size.
     """
     check_frame(frame)
-    if not np.isfinite(face.points).all():
-        raise UsageError("the face has points that are not finite numbers")
     matrix = crop_matrix(face, SIZE)
     first = moved(forward(warped(frame, matrix, SIZE)[None], weights())[0], inverse(matrix))
     if not Landmarks(first).interocular > 0.5:  # a network's answer on pixels that hold nothing
