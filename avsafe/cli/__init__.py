@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from avsafe.cli import bench, consent, keys, ledger, media, policy, registry, system
+from avsafe.cli import bench, consent, generators, keys, ledger, media, policy, registry, system
 from avsafe.cli.shell import report_error
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.add_typer(consent.app, name="consent")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(registry.app, name="registry")
 app.add_typer(bench.app, name="bench")
+app.add_typer(generators.app, name="generators")
 
 
 def main() -> None:

@@ -61,6 +61,8 @@ class Command:
     GeneratorFailed (it failed, took too long, or wrote nothing readable), Cancelled.
     """
 
+    needs = ("a program of yours",)  # for a listing
+
     def __init__(self, recipe: Recipe | None = None) -> None:
         self._recipe = recipe
 

@@ -77,6 +77,9 @@ class Diffusers:
     pipeline can't take), MissingExtra, GeneratorFailed, Cancelled (also inside a step).
     """
 
+    # For a listing: what must be there beside avsafe.
+    needs = ("package torch", "package diffusers", "package transformers", "a model (safetensors)")
+
     def __init__(self, model: Listed | None = None) -> None:
         self._model = model
         self._loaded: Loaded | None = None

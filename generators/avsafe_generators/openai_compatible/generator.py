@@ -75,6 +75,8 @@ class OpenAICompatible:
     Raises UsageError, GeneratorFailed (with the server's reason), Cancelled (the job is deleted).
     """
 
+    needs = ("network", "a server of yours")  # for a listing
+
     def __init__(self, server: Listed | None = None) -> None:
         self._server = server
 

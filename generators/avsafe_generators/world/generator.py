@@ -50,6 +50,7 @@ INFO = GeneratorInfo(
     controls=("frame_rate",),
     summary="Procedural scenes with sound from a closed vocabulary in five languages; "
     "not photorealistic, no people, no text.",
+    card="cards/world.md",
 )
 
 
