@@ -1,0 +1,126 @@
+"""Eyes of a portrait: lids that close, irises that look elsewhere. Both in the portrait's own place.
+
+Legend: an eye's patch is (h, w) px around it; ``a`` runs along the eye from 0 at one corner to 1 at
+the other, ``b`` downwards across it, in px.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avsafe.faces import GROUPS, Landmarks
+from avsafe.types import Frame
+
+Array = NDArray[np.float32]
+_CORNER, _UPPER, _LOWER = slice(0, 1), slice(1, 8), slice(9, 16)  # of an eye's outline, see GROUPS
+
+
+@dataclass(frozen=True)
+class _Eye:
+    x: int
+    y: int
+    columns: Array  # (h, w) px in the portrait
+    rows: Array
+    a: Array  # (h, w)
+    b: Array
+    upper: Array  # (h, w): b of the lids at that a
+    lower: Array
+    across: Array  # (2,) the eye's axis, of length 1
+    down: Array
+    room: float  # px of skin above the lid that may stretch
+
+
+class Eyes:
+    """Draws closed and turned eyes into a portrait."""
+
+    def __init__(self, portrait: Frame, points: NDArray[Any]) -> None:
+        self._portrait = portrait
+        self._between = Landmarks(np.asarray(points, np.float32)).interocular
+        self._eyes = []
+        for eye, brow in (("right_eye", "right_brow"), ("left_eye", "left_brow")):
+            found = _measure(points[list(GROUPS[eye])], points[list(GROUPS[brow])], portrait.shape)
+            if found is not None:
+                self._eyes.append(found)
+
+    def draw(self, target: Frame, blink: float, gaze: tuple[float, float]) -> None:
+        """Into a copy of the portrait: ``blink`` 0 open to 1 closed; ``gaze`` how far the irises
+        go, to the right and down, in distances between the eyes."""
+        import cv2
+
+        for eye in self._eyes:
+            map_x, map_y = eye.columns, eye.rows
+            gap = eye.lower - eye.upper
+            size = float(gap.max())
+            if max(map(abs, gaze)) > 1e-3:
+                # the ball turns behind the lids: whole in the middle, still at lids and corners
+                inside = np.clip(
+                    np.minimum(eye.b - eye.upper, eye.lower - eye.b) / (0.3 * size), 0, 1
+                )
+                inside = inside * np.clip(1 - np.abs(2 * eye.a - 1) ** 3, 0, 1)
+                move = eye.across * (gaze[0] * self._between) + eye.down * (gaze[1] * self._between)
+                map_x = map_x - inside * np.float32(move[0])
+                map_y = map_y - inside * np.float32(move[1])
+            if blink > 0.01:
+                shut = np.float32(min(1.0, blink) * 0.97) * gap
+                lid, top = eye.upper + shut, eye.upper - eye.room
+                # the lid's edge with its lashes goes down whole, the skin above it stretches; the
+                # strip is as thick as the lid has room for
+                strip = np.minimum(np.float32(0.22 * size), 0.5 * eye.room)
+                edge = lid - strip
+                stretch = (eye.upper - strip - top) / np.maximum(edge - top, 1e-3)
+                from_skin = top + (eye.b - top) * stretch
+                back = np.where(eye.b < edge, from_skin, eye.b - shut) - eye.b
+                on_lid = (eye.b > top) & (eye.b < lid) & (gap > 0.3)
+                back = np.where(on_lid, back, 0)
+                map_x = np.where(on_lid, eye.columns + back * eye.down[0], map_x)
+                map_y = np.where(on_lid, eye.rows + back * eye.down[1], map_y)
+            h, w = eye.columns.shape
+            target[eye.y : eye.y + h, eye.x : eye.x + w] = cv2.remap(
+                self._portrait, map_x.astype(np.float32), map_y.astype(np.float32),
+                cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE,
+            )  # fmt: skip
+
+
+def _measure(outline: NDArray[Any], brow: NDArray[Any], shape: tuple[int, ...]) -> _Eye | None:
+    # from the corner at the left of the picture to the one at the right
+    order = np.argsort(outline[:, 0])
+    left, right = outline[order[0]], outline[order[-1]]
+    across = right - left
+    length = float(np.hypot(*across))
+    if length < 4:
+        return None
+    across = across / length
+    down = np.array([-across[1], across[0]])
+    local = (outline - left) @ np.stack([across / length, down], 1)
+    middle = local[:, 1].mean()
+    upper = local[(local[:, 1] <= middle) | (local[:, 0] < 0.02) | (local[:, 0] > 0.98)]
+    lower = local[(local[:, 1] > middle) | (local[:, 0] < 0.02) | (local[:, 0] > 0.98)]
+    upper, lower = upper[np.argsort(upper[:, 0])], lower[np.argsort(lower[:, 0])]
+    to_brow = float((middle - ((brow - left) @ down)).min())
+    room = float(np.clip(0.55 * (to_brow + local[:, 1].min()), 0.12 * length, 0.5 * length))
+    reach = np.array([0.15 * length, room + 0.1 * length])
+    low = np.floor(outline.min(0) - reach).astype(int)
+    high = np.ceil(outline.max(0) + reach * [1, 0.5]).astype(int) + 1
+    low, high = np.maximum(low, 0), np.minimum(high, [shape[1], shape[0]])
+    if (high - low).min() < 4:
+        return None
+    rows, columns = np.mgrid[low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    from_left = np.stack([columns, rows], -1) - left
+    a, b = (from_left @ across / length).astype(np.float32), (from_left @ down).astype(np.float32)
+    at = np.clip(a, 0, 1)
+    up = np.interp(at, upper[:, 0], _smoothed(upper[:, 1])).astype(np.float32)
+    lo = np.interp(at, lower[:, 0], _smoothed(lower[:, 1])).astype(np.float32)
+    open_here = np.clip(np.minimum(a, 1 - a) / 0.06, 0, 1)
+    lo = up + np.maximum(lo - up, 0) * open_here
+    return _Eye(int(low[0]), int(low[1]), columns, rows, a, b, up, lo.astype(np.float32),
+                across.astype(np.float32), down.astype(np.float32), room)  # fmt: skip
+
+
+def _smoothed(y: NDArray[Any]) -> NDArray[Any]:
+    out = y.copy()
+    out[1:-1] = 0.25 * y[:-2] + 0.5 * y[1:-1] + 0.25 * y[2:]
+    return out

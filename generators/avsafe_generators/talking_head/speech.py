@@ -1,0 +1,145 @@
+"""The voice: a file that was given, or the system's speech engine for a prompt.
+
+Legend: ``n`` samples, ``c`` channels; what the model hears is (n,) at 16 kHz.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avsafe.errors import GeneratorFailed, MissingExtra, MissingStream, UsageError
+from avsafe.media.replay import Replay
+from avsafe.types import Media, Samples
+from avsafe_generators import asking
+from avsafe_generators.talking_head.features import RATE_HZ
+
+MAX_S = 120.0
+MIN_S = 0.2
+MAX_CHARS = 1800  # about 120 s when spoken
+ENGINE = "espeak-ng"
+_VOICE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+){0,3}(\+[a-zA-Z0-9]+)?")
+_BLOCK = 4800
+_ENGINE_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What is heard: samples at their own rate, and as the model wants them."""
+
+    samples: Replay[Samples]
+    rate_hz: int
+    channels: int
+    heard: NDArray[np.float32]  # (n,) at 16 kHz
+    duration_s: float
+
+
+def given(media: Media, limit_s: float | None = None) -> Speech:
+    """The sound of a file, at most 120 s; ``limit_s`` cuts its end off.
+
+    Raises UsageError for too long (before it is decoded) and too short, MissingStream without sound.
+    """
+    from avsafe.media import decode
+
+    heard = asking.sound(media, RATE_HZ, max_duration_s=MAX_S)
+    duration_s = min(len(heard) / RATE_HZ, MAX_S, limit_s or MAX_S)
+    _long_enough(duration_s, media.path.name)
+    raw = decode(media.path)
+    source, rate_hz = raw.samples, raw.rate_hz
+    if source is None:
+        raise MissingStream(f"{media.path.name} has no sound.")
+    whole = len(heard) / RATE_HZ <= duration_s + 1e-9
+    total = None if whole else round(duration_s * rate_hz)
+
+    def blocks() -> Iterator[Samples]:
+        left = total
+        for block in source:
+            part = block if left is None else block[:, :left]
+            if part.shape[1]:
+                yield np.clip(part, -1, 1).astype(np.float32, copy=False)
+            if left is not None:
+                left -= part.shape[1]
+                if left <= 0:
+                    return
+
+    heard = heard[: round(duration_s * RATE_HZ)]
+    return Speech(Replay(blocks), rate_hz, raw.channels, heard, duration_s)
+
+
+def spoken(prompt: str, voice: str = "en") -> Speech:
+    """The prompt read aloud by the system's ``espeak-ng``.
+
+    The prompt goes through standard input: no shell sees it, and no option can hide in it. Raises
+    MissingExtra without the engine, UsageError for a prompt or voice that it can't read.
+    """
+    from scipy.signal import resample_poly
+
+    from avsafe.media import decode
+
+    text = prompt.replace("\x00", " ").strip()
+    if len(text) > MAX_CHARS:
+        raise UsageError(
+            f"The prompt has {len(text)} letters; at most {MAX_CHARS} are spoken (about "
+            f"{MAX_S:g} s). Shorten it, or pass the speech with --audio FILE."
+        )
+    if not _VOICE.fullmatch(voice):
+        raise UsageError(f"voice={voice!r} is none of {ENGINE}. Write en, en-us, de, fr, it, es...")
+    engine = shutil.which(ENGINE)
+    if engine is None:
+        raise MissingExtra(
+            f"To speak a prompt, the system's speech engine {ENGINE} is needed and is not "
+            f"installed. Install it (apt install {ENGINE}), or pass the speech with --audio FILE."
+        )
+    with tempfile.TemporaryDirectory(prefix="avsafe-speech-") as folder:
+        path = Path(folder) / "speech.wav"
+        command = [engine, "-v", voice, "-b", "1", "--stdin", "-w", str(path)]
+        try:
+            done = subprocess.run(
+                command, input=text.encode(), capture_output=True, timeout=_ENGINE_TIMEOUT_S,
+                check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise GeneratorFailed(
+                f"{ENGINE} did not finish within {_ENGINE_TIMEOUT_S} s. Shorten the prompt."
+            ) from error
+        if done.returncode or not path.is_file() or path.stat().st_size < 100:
+            said = "".join(c for c in done.stderr.decode(errors="replace") if c.isprintable())
+            raise UsageError(
+                f"{ENGINE} could not speak this prompt with voice {voice} ({said[-200:].strip()}). "
+                "Choose another voice, or pass the speech with --audio FILE."
+            )
+        raw = decode(path)
+        parts = [np.asarray(block, np.float32) for block in raw.samples or ()]
+    sound = np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
+    duration_s = sound.shape[1] / raw.rate_hz
+    if duration_s > MAX_S + 0.5:
+        raise UsageError(f"The prompt lasts {duration_s:.0f} s; at most {MAX_S:g} s. Shorten it.")
+    if duration_s < MIN_S or not np.abs(sound).max(initial=0) > 1e-4:
+        raise UsageError(
+            "The prompt has nothing that can be spoken. Write a sentence, or pass the speech with "
+            "--audio FILE."
+        )
+    ratio = Fraction(RATE_HZ, raw.rate_hz)
+    heard = resample_poly(sound.mean(0), ratio.numerator, ratio.denominator).astype(np.float32)
+
+    def blocks() -> Iterator[Samples]:
+        for start in range(0, sound.shape[1], _BLOCK):
+            yield np.clip(sound[:, start : start + _BLOCK], -1, 1)
+
+    return Speech(Replay(blocks), raw.rate_hz, len(sound), heard, duration_s)
+
+
+def _long_enough(duration_s: float, name: str) -> None:
+    if duration_s < MIN_S:
+        raise UsageError(
+            f"{name} lasts {duration_s:.2f} s; a talking head needs at least {MIN_S:g} s of speech."
+        )
