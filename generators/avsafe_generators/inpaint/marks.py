@@ -75,6 +75,6 @@ def refuse_removal(prompt: str, *, takes_away: bool) -> None:
         raise UsageError(
             f"The request speaks of taking away or changing a mark ({named.group()!r}). avsafe "
             "never offers to remove or hide watermarks, logos, labels or credentials: they tell "
-            "people where media come from. Ask the owner of the footage for a copy without it. If it is a "
+            "people where media come from. Ask the owner for a copy without it. If it is a "
             "thing in the scene, name the thing (a sign, a box, a shirt)."
         )
