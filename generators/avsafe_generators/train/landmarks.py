@@ -371,11 +371,18 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seed", type=int, default=4)
+    parser.add_argument("--figures", action="store_true", help="only measure what is installed")
     options = parser.parse_args(argv)
 
     names = sorted(path.stem for path in options.data.glob("*.npz"))
     if missing := set(HELD_OUT) - set(names):
         raise SystemExit(f"{options.data} lacks the held-out clips {sorted(missing)}")
+    if options.figures:
+        from avsafe_generators.train._face_figures import figures
+
+        for name, row in figures(read_clips(options.data, HELD_OUT, 80)).items():
+            print(f"{name:24}", "  ".join(f"{what} {value:.3f}" for what, value in row.items()))
+        return
     clips = read_clips(options.data, tuple(name for name in names if name not in HELD_OUT))
     shapes = np.concatenate([clip.points[:: max(1, len(clip.points) // 60)] for clip in clips])
     template = solid_face(shapes)
