@@ -10,6 +10,7 @@ import sys
 import typer
 
 from avsafe.cli import bench, consent, generators, keys, ledger, media, policy, registry, system
+from avsafe.cli.gallery.command import gallery
 from avsafe.cli.shell import report_error
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 media.register(app)
 system.register(app)
+app.command("gallery")(gallery)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")
 app.add_typer(consent.app, name="consent")
