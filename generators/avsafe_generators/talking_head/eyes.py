@@ -18,6 +18,8 @@ from avsafe.types import Frame
 Array = NDArray[np.float32]
 _CORNER, _UPPER, _LOWER = slice(0, 1), slice(1, 8), slice(9, 16)  # of an eye's outline, see GROUPS
 
+_MOST = 0.05  # between the eyes: how far an iris goes; farther it would leave its white
+
 
 @dataclass(frozen=True)
 class _Eye:
@@ -49,40 +51,57 @@ class Eyes:
     def draw(self, target: Frame, blink: float, gaze: tuple[float, float]) -> None:
         """Into a copy of the portrait: ``blink`` 0 open to 1 closed; ``gaze`` how far the irises
         go, to the right and down, in distances between the eyes."""
-        import cv2
-
         for eye in self._eyes:
-            map_x, map_y = eye.columns, eye.rows
             gap = eye.lower - eye.upper
             size = float(gap.max())
+            map_x, map_y = eye.columns, eye.rows
             if max(map(abs, gaze)) > 1e-3:
                 # the ball turns behind the lids: whole in the middle, still at lids and corners
-                inside = np.clip(
-                    np.minimum(eye.b - eye.upper, eye.lower - eye.b) / (0.3 * size), 0, 1
-                )
-                inside = inside * np.clip(1 - np.abs(2 * eye.a - 1) ** 3, 0, 1)
-                move = eye.across * (gaze[0] * self._between) + eye.down * (gaze[1] * self._between)
+                to_lid = np.minimum(eye.b - eye.upper, eye.lower - eye.b)
+                inside = np.clip(to_lid / (0.14 * size), 0, 1)
+                inside = inside * np.clip(1 - np.abs(2 * eye.a - 1) ** 4, 0, 1)
+                right, down = (float(np.clip(g, -_MOST, _MOST)) * self._between for g in gaze)
+                move = eye.across * right + eye.down * down
                 map_x = map_x - inside * np.float32(move[0])
                 map_y = map_y - inside * np.float32(move[1])
+            patch = self._cut(map_x, map_y)
             if blink > 0.01:
-                shut = np.float32(min(1.0, blink) * 0.97) * gap
-                lid, top = eye.upper + shut, eye.upper - eye.room
-                # the lid's edge with its lashes goes down whole, the skin above it stretches; the
-                # strip is as thick as the lid has room for
-                strip = np.minimum(np.float32(0.22 * size), 0.5 * eye.room)
-                edge = lid - strip
-                stretch = (eye.upper - strip - top) / np.maximum(edge - top, 1e-3)
-                from_skin = top + (eye.b - top) * stretch
-                back = np.where(eye.b < edge, from_skin, eye.b - shut) - eye.b
-                on_lid = (eye.b > top) & (eye.b < lid) & (gap > 0.3)
-                back = np.where(on_lid, back, 0)
-                map_x = np.where(on_lid, eye.columns + back * eye.down[0], map_x)
-                map_y = np.where(on_lid, eye.rows + back * eye.down[1], map_y)
+                patch = self._closed(eye, patch, gap, size, min(1.0, blink))
             h, w = eye.columns.shape
-            target[eye.y : eye.y + h, eye.x : eye.x + w] = cv2.remap(
-                self._portrait, map_x.astype(np.float32), map_y.astype(np.float32),
-                cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE,
-            )  # fmt: skip
+            target[eye.y : eye.y + h, eye.x : eye.x + w] = patch
+
+    def _cut(self, map_x: Array, map_y: Array) -> Frame:
+        import cv2
+
+        out: Frame = cv2.remap(
+            self._portrait, map_x.astype(np.float32), map_y.astype(np.float32),
+            cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        return out
+
+    def _closed(self, eye: _Eye, patch: Frame, gap: Array, size: float, blink: float) -> Frame:
+        """The skin above the lid stretched down over the eye, with a line of lashes at its end."""
+        import cv2
+
+        top = eye.upper - eye.room
+        lid = eye.upper + np.float32(blink) * (gap + np.float32(0.14 * size) * (gap > 0.3))
+        # the lashes of the open lid stay out of the skin that is stretched
+        skin_end = eye.upper - np.minimum(np.float32(0.3 * size), 0.5 * eye.room)
+        stretch = (skin_end - top) / np.maximum(lid - top, 1e-3)
+        back = top + (eye.b - top) * stretch - eye.b
+        # beside the eye and above its fold nothing moves
+        aside = np.clip(gap / max(1.0, 0.25 * size), 0, 1)
+        back = back * aside
+        skin = self._cut(eye.columns + back * eye.down[0], eye.rows + back * eye.down[1])
+        # lashes that were caught all the same smear into a shade
+        skin = cv2.GaussianBlur(skin, (0, 0), sigmaX=max(0.5, 0.05 * self._between), sigmaY=0.5)
+        cover = np.clip(lid - eye.b + 0.5, 0, 1) * (eye.b > top) * np.clip(gap / 1.0, 0, 1)
+        cover = cover * np.float32(np.clip(blink / 0.12, 0, 1))
+        out = patch + (skin.astype(np.float32) - patch) * cover[..., None]
+        thick = max(0.8, 0.016 * self._between)
+        line = np.exp(-(((eye.b - lid) / thick) ** 2)) * np.clip(gap / (0.3 * size + 1e-3), 0, 1)
+        shade = 1 - 0.62 * line * np.float32(np.clip(blink / 0.3, 0, 1))
+        return np.clip(out * shade[..., None] + 0.5, 0, 255).astype(np.uint8)
 
 
 def _measure(outline: NDArray[Any], brow: NDArray[Any], shape: tuple[int, ...]) -> _Eye | None:

@@ -118,7 +118,7 @@ def _fit_eye(frame: Frame, points: NDArray[Any], eye: list[int], between: float)
     skin = np.median(lab[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3), 0)
     strange = np.sqrt((((lab - skin) * [0.5, 1.0, 1.0]) ** 2).sum(-1))
     usual = float(np.quantile(strange, 0.35))  # of skin, which fills most of the patch
-    eye_like = np.clip((strange - 1.8 * usual - 2) / (1.5 * usual + 10), 0, 1)
+    eye_like = np.clip((strange - 1.3 * usual - 1) / (usual + 5), 0, 1)
     gain = 1.8 * eye_like - 0.8  # what a pixel counts when it lies inside
     centre = outline.mean(0) - low
 

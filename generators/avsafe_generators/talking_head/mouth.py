@@ -39,7 +39,7 @@ class Mouth:
             x, y = int(np.clip(x, 2, w - 3)), int(np.clip(y, 2, h - 3))
             skin.append(portrait[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3))
         colour = np.median(np.concatenate(skin), 0).astype(np.float32)
-        light = float(np.clip(colour @ [0.3, 0.59, 0.11] / 165, 0.3, 1.15))
+        light = float(np.clip(colour @ [0.3, 0.59, 0.11] / 150, 0.45, 1.15))
         tint = colour / max(1.0, float(colour.max()))
         cast = (0.75 + 0.25 * tint / max(1e-3, float(tint.mean()))).astype(np.float32)
         self._teeth = np.array([222, 212, 198], np.float32) * light * cast
@@ -91,8 +91,8 @@ class Mouth:
         out = self._dark + (self._tongue * 0.8 - self._dark) * (0.75 * tongue)[..., None]
         gaps = np.abs(np.mod(u / _TOOTH, 1.0) - 0.5) * 2  # 1 between two teeth
         seams = 1 - 0.16 * np.clip((gaps - 0.86) / 0.14, 0, 1)
-        light = (0.30 + 0.70 * round_ * round_) * seams
-        shade = np.clip(0.62 + (v + 0.03) * 4.5, 0.55, 1.0)  # under the shadow of the upper lip
+        light = (0.42 + 0.58 * round_) * seams
+        shade = np.clip(0.72 + (v + 0.03) * 5.0, 0.62, 1.0)  # under the shadow of the upper lip
         upper = (1 - below(_UPPER_EDGE - 0.05 * (1 - inner))) * (inner > 0)
         upper = upper * np.clip(inner * 4, 0, 1)
         out = out + (self._teeth * (light * shade)[..., None] - out) * (upper * 0.95)[..., None]
