@@ -74,7 +74,7 @@ class Ambient:
         still = self.picture[self.box]
         moved = self._moving.warp(self._source, self._offset, index % self.count)
         mixed = still + (moved - still) * self._alpha
-        return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)
 
     def frame(self, index: int) -> Picture:
         """The whole picture in frame ``index``."""
@@ -314,7 +314,7 @@ def _around(depth: Field, left: bool) -> tuple[Field, Field]:
     radius = np.hypot(rx, ry) + 1e-3
     size = np.clip(radius / (0.35 * max(1.0, float(radius[depth > 0].max()))), 0, 1) / radius
     sign = -1.0 if left else 1.0
-    return (-sign * ry * size).astype(np.float32), (sign * rx * size).astype(np.float32)
+    return np.asarray(-sign * ry * size, np.float32), np.asarray(sign * rx * size, np.float32)
 
 
 def _sense(axis_deg: float) -> float:

@@ -25,7 +25,7 @@ def inside(mask: Field) -> Field:
         return np.full(mask.shape, float(sum(mask.shape)), np.float32)
     # a pixel beside the edge has distance 1: begin at 0 there, so that the edge is soft
     out = cv2.distanceTransform(solid, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    return np.maximum(out - 0.5, 0.0).astype(np.float32)
+    return np.asarray(np.maximum(out - 0.5, 0.0), np.float32)
 
 
 def soft(mask: Field, width_px: float) -> Field:
@@ -64,7 +64,7 @@ def beyond(picture: Picture, known: NDArray[np.bool_]) -> Picture:
     far = np.hypot(edge[..., 0] - gx, edge[..., 1] - gy)
     detail *= (weight * np.clip(1.6 - far / (0.12 * math.hypot(h, w)), 0.0, 1.0))[..., None]
     filled = np.clip(ground + detail, 0, 255).astype(np.uint8)
-    return np.where(known[..., None], picture, filled).astype(np.uint8)
+    return np.asarray(np.where(known[..., None], picture, filled), np.uint8)
 
 
 def smooth_fill(picture: Picture, known: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -72,7 +72,7 @@ def smooth_fill(picture: Picture, known: NDArray[np.bool_]) -> NDArray[np.float3
     import cv2
 
     weight = known.astype(np.float32)
-    levels = [(picture.astype(np.float32) * weight[..., None], weight)]
+    levels: list[tuple[Any, Any]] = [(picture.astype(np.float32) * weight[..., None], weight)]
     while min(levels[-1][1].shape) > 2:
         values, weights = levels[-1]
         size = ((weights.shape[1] + 1) // 2, (weights.shape[0] + 1) // 2)

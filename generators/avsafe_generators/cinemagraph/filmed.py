@@ -125,8 +125,9 @@ def _align(
     corner = np.array([[0, 0, 1], [grey.shape[1], grey.shape[0], 1]], np.float64)
     if np.abs(corner @ matrix.T - corner[:, :2]).max() < 0.35:
         return nothing
-    matrix[:, 2] /= scale
-    return np.asarray(matrix, np.float64)
+    out: Alignment = np.array(matrix, np.float64)
+    out[:, 2] /= scale
+    return out
 
 
 def cut(found: Survey, rate: float, longest_s: float, shortest_s: float) -> Cut:
@@ -184,7 +185,7 @@ def loop(
     to_start = _square(found.alignments[chosen.start])
     ones = np.ones((h, w), np.float32)
 
-    def patch(index: int, frame: Frame) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def patch(index: int, frame: Frame) -> tuple[NDArray[Any], NDArray[Any]]:
         """The region of a frame as frame ``start`` would show it, and how far it is valid."""
         matrix = (np.linalg.inv(to_start) @ _square(found.alignments[index]))[:2]
         gain = np.clip(found.light[chosen.start] / found.light[index], 0.9, 1.1)

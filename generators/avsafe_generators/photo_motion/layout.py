@@ -43,7 +43,7 @@ def sky_of(small: Picture) -> Field:
     likely = (rough < 2.2) & ((blue > red + 8) | (lum > 165)) & (lum > 45)
     likely[int(0.75 * h) :] = False
     number, labels, stats, _ = cv2.connectedComponentsWithStats(likely.astype(np.uint8))
-    out = np.zeros((h, w), np.float32)
+    out: Field = np.zeros((h, w), np.float32)
     for part in range(1, number):
         here = labels == part
         if here[:2].sum() >= 0.12 * w and stats[part, cv2.CC_STAT_AREA] >= 0.06 * h * w:
@@ -82,7 +82,7 @@ def layout(picture: Picture, subject: Subject | None) -> Layout:
     colour = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1:].astype(np.float32) - 128
     warm = _spread(cv2.GaussianBlur(colour.sum(axis=-1), (0, 0), 0.03 * sw))
     weights = {"height": 0.62, "sharpness": 0.16, "haze": 0.14, "warmth": 0.08}
-    near = (
+    near: Field = (
         weights["height"] * ramp
         + weights["sharpness"] * sharp
         + weights["haze"] * clear
@@ -144,4 +144,4 @@ def _standing(near: Field, subject: Subject, size: tuple[int, int]) -> Field:
 
 def _spread(field: Field) -> Field:
     low, high = np.quantile(field, [0.03, 0.97])
-    return np.clip((field - low) / max(1e-4, float(high - low)), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((field - low) / max(1e-4, float(high - low)), 0, 1), np.float32)

@@ -91,10 +91,12 @@ class Renderer:
         ):
             centre = (length - 1) / 2
             rest = coarse[axis] - ((cells - centre - view.shift[axis] * w) / zoom + centre)
-            full = cv2.resize(rest.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
+            full: Field = cv2.resize(
+                rest.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR
+            )
             line = (np.arange(length, dtype=np.float32) - centre - view.shift[axis] * w) / zoom
             line = line + centre
-            full += line[None, :] if axis == 0 else line[:, None]
+            full = full + (line[None, :] if axis == 0 else line[:, None])
             ratio = many / length
             if ratio != 1:
                 full = (full + 0.5) * np.float32(ratio) - 0.5

@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from avsafe_generators.cinemagraph.fields import Field, Picture
 
@@ -44,7 +43,7 @@ def salience(small: Picture) -> Field:
     from scipy.sparse.csgraph import dijkstra
 
     h, w = small.shape[:2]
-    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
+    lab: Field = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     lab = cv2.GaussianBlur(lab, (0, 0), 1.0)
     index = np.arange(h * w).reshape(h, w)
     rows, cols, costs = [], [], []
@@ -66,7 +65,7 @@ def salience(small: Picture) -> Field:
     ).tocsr()
     far = dijkstra(graph, directed=False, indices=h * w)[:-1].reshape(h, w)
     top = float(np.quantile(far, 0.98)) + 1e-6
-    return np.clip(far / top, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(far / top, 0, 1), np.float32)
 
 
 def find(picture: Picture, seed: int) -> Subject | None:
@@ -98,7 +97,7 @@ def find(picture: Picture, seed: int) -> Subject | None:
     cv2.grabCut(
         cv2.GaussianBlur(small, (0, 0), 0.7), state, whole, *models, 4, cv2.GC_INIT_WITH_MASK
     )
-    cut = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    cut: Picture = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     cut = cv2.morphologyEx(cv2.morphologyEx(cut, cv2.MORPH_OPEN, disc), cv2.MORPH_CLOSE, disc)
     cut = _large_parts(cut, score)
@@ -118,7 +117,7 @@ def given(picture: Picture, mask: Field) -> Subject:
     )
 
 
-def _large_parts(cut: NDArray[np.uint8], score: Field) -> NDArray[np.uint8]:
+def _large_parts(cut: Picture, score: Field) -> Picture:
     """Parts of a size worth a layer, holes closed."""
     import cv2
 
@@ -136,7 +135,7 @@ def _large_parts(cut: NDArray[np.uint8], score: Field) -> NDArray[np.uint8]:
     return out
 
 
-def _on_edges(small: Picture, cut: NDArray[np.uint8]) -> float:
+def _on_edges(small: Picture, cut: Picture) -> float:
     """Gradient along the outline against the mean gradient of the picture."""
     import cv2
 
@@ -167,7 +166,7 @@ def _matte(picture: Picture, cut: Field) -> Field:
     large = cv2.resize(cut, (w, h), interpolation=cv2.INTER_LINEAR)
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     matte = guided(grey, large, radius, 1e-3)
-    return np.clip((matte - 0.25) / 0.55, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip((matte - 0.25) / 0.55, 0.0, 1.0), np.float32)
 
 
 def guided(guide: Field, values: Field, radius: int, eps: float) -> Field:
