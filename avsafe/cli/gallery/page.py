@@ -118,7 +118,8 @@ def _facts(work: Work) -> Iterable[str]:
         yield f"<dt>wrong</dt><dd class=bad>{escape('; '.join(work.wrong))}</dd>"
     if work.release is None or work.seen is None:
         return
-    cost = ", ".join(f"{name} {value:.2f}" for name, value in work.release.cost.items())
+    steps = {k: v for k, v in work.release.cost.items() if k != "total_cpu_s" and v >= 0.005}
+    cost = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in steps.items())
     yield _fact("cost", f"{work.cpu_s:.2f} CPU-s ({cost})")
     for mark in work.release.marks:
         quality = (
@@ -138,7 +139,8 @@ def _facts(work: Work) -> Iterable[str]:
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             yield _fact(key, text)
     for warning in work.release.warnings:
-        yield _fact("note", warning)
+        if "avsafe keys" not in warning:  # of this page's keys, which are gone
+            yield _fact("note", warning)
 
 
 def _fact(name: str, text: str) -> str:

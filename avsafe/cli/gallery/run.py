@@ -58,7 +58,7 @@ class Work:
 
     @property
     def cpu_s(self) -> float:
-        return sum(self.release.cost.values()) if self.release else 0.0
+        return self.release.cost["total_cpu_s"] if self.release else 0.0
 
 
 def make(entries: Iterable[Entry], out: Path, progress: Progress) -> Iterator[Work]:
@@ -133,7 +133,7 @@ def _refused(folder: Path, workspace: Workspace) -> Work:
 
 
 def _wrong(entry: Entry, seen: Seen, label: str) -> Iterator[str]:
-    if label not in (Label.SYNTHETIC_DECLARED, Label.DECLARED_OTHER):
+    if label not in (Label.SYNTHETIC_DECLARED, Label.SYNTHETIC_RECOVERED):
         yield f"verify says {label}"
     if seen.brightness < DARK:
         yield "black"
