@@ -162,7 +162,8 @@ def labelled(raw: RawMedia, decision: Decision) -> tuple[RawMedia, str | None]:
     if raw.frames is None:
         assert raw.samples is not None  # noqa: S101  checked() refused media with neither
         return raw.with_samples(audible_notice(raw.samples, raw.rate_hz)), "audible notice"
-    duration_s = None if "notice=whole-clip" in wanted else LABEL_DURATION_S
+    whole = "notice=whole-clip" in wanted or raw.frame_rate is None  # a picture has no beginning
+    duration_s = None if whole else LABEL_DURATION_S
     frames = burn_label(raw.frames, LABEL_TEXT, frame_rate=raw.frame_rate, duration_s=duration_s)
     return raw.with_frames(frames), LABEL_TEXT
 

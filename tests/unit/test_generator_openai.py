@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avsafe import media
+from avsafe import gate, media
 from avsafe.errors import Cancelled, GeneratorFailed, UsageError
+from avsafe.policy import local_principal
 from avsafe.testing import check_generator, sound_only, still, textured_clip
 from avsafe.types import GenerationRequest, Generator, InputMedia, Kind, Principal, Task
 from avsafe_generators.openai_compatible import OpenAICompatible
@@ -563,3 +564,20 @@ def test_the_info_assumes_the_worst():
     assert (info.commercial_ok, info.realism) == (False, "photorealistic")
     assert {"base_url", "key_env"} <= set(info.controls)
     assert Path(info.card).suffix == ".md"
+
+
+def test_a_picture_passes_the_gate_with_its_label(server, workspace, tmp_path):
+    """Photorealistic output carries a visible label; a picture has no first seconds for it."""
+    media.encode(still(512, 384), tmp_path / "large.png")
+    server.files["picture"] = (tmp_path / "large.png").read_bytes()
+    asked = ask(server, Task.TEXT_TO_IMAGE)
+    request = GenerationRequest(
+        local_principal(), asked.task, asked.generator, "a fox", parameters=asked.parameters
+    )
+    released = gate.generate(request, tmp_path / "fox.png", workspace)
+    assert released.manifest.visible_label
+    before, after = (
+        next(iter(media.decode(tmp_path / n).frames)) for n in ("large.png", "fox.png")
+    )
+    changed = np.abs(before.astype(int) - after).max(axis=2) > 60
+    assert 0.005 < changed.mean() < 0.2  # the label, and not the whole picture

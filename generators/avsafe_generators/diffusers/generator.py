@@ -78,7 +78,10 @@ class Diffusers:
     """
 
     # For a listing: what must be there beside avsafe.
-    needs = ("package torch", "package diffusers", "package transformers", "a model (safetensors)")
+    needs = (
+        "package torch", "package diffusers", "package transformers", "package accelerate",
+        "a model (safetensors)",
+    )  # fmt: skip
 
     def __init__(self, model: Listed | None = None) -> None:
         self._model = model

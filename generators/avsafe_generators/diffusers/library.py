@@ -19,17 +19,20 @@ OFFLINE = {
     "DIFFUSERS_DISABLE_REMOTE_CODE": "1",
     "DIFFUSERS_DISABLE_CUSTOM_CODE": "1",
 }
+# Advice about torchvision and the like at import; what the user has set stays.
+_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}
 _HINT = "Install it with: pip install 'avsafe[diffusers]'."
 
 
 def diffusers() -> Any:
     """The library. Raises MissingExtra with what to install."""
     try:
-        with _environment(OFFLINE):
+        with _environment({k: v for k, v in _QUIET.items() if k not in os.environ} | OFFLINE):
             import_module("torch")
             transformers: Any = import_module("transformers")
             library: Any = import_module("diffusers")
             import_module("diffusers.pipelines")
+            import_module("accelerate")  # Wan and others don't load without it
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"The generator diffusers needs the package {error.name}. {_HINT}"
@@ -119,7 +122,7 @@ def load(folder: ModelFolder, device: str, dtype: Any, *, offload: bool) -> Any:
 
 def shortened(error: BaseException, limit: int = 400) -> str:
     """The first lines of an error of others, without control characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     text = "".join(c for c in text if c.isprintable())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
