@@ -74,7 +74,7 @@ class Path:
                 zoom=1 + 0.02 * a * way,
             )
         if self.move == "dolly-zoom":
-            return View(dolly=0.42 * a * p * way)
+            return View(dolly=min(0.6, 0.42 * a * p) * way)
         if self.move == "ken-burns":
             x, y = self.focus[0] - 0.5, self.focus[1] - 0.5
             reach = math.hypot(x, y)
@@ -167,7 +167,7 @@ def crop(path: Path, near: Field, pivot: float, size: tuple[int, int]) -> float:
     low, high = 1.0, 1.02
     if path.move == "still":
         return 1.0
-    while not hidden(high) and high < 3.0:
+    while not hidden(high) and high < 6.0:
         low, high = high, 1 + (high - 1) * 1.6
     for _ in range(10):
         middle = 0.5 * (low + high)
