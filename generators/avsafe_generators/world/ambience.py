@@ -163,6 +163,7 @@ def _beds(scene: Scene, phase: float) -> list[_Bed]:
     wind = _Bed(120, 700, 1.0, _gusts(3.7, 0.45, phase))
     places: dict[str, list[_Bed]] = {
         "studio": [_Bed(60, 420, 1.0, _steady, 0.3), _Bed(400, 6000, 0.22, _steady)],
+        "stage": [_Bed(50, 320, 1.0, _steady, 0.3), _Bed(300, 4000, 0.2, _steady)],
         "room": [_Bed(50, 320, 1.0, _steady, 0.3), _Bed(300, 5000, 0.25, _steady)],
         "sky": [wind, _Bed(500, 2600, 0.35, _gusts(2.9, 0.6, phase + 1))],
         "sea": [_Bed(150, 1300, 1.1, _surf(5.0, phase)),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsafe_generators.world.canvas import DIM, FLOOR, HORIZON, SKY, Canvas, fractal, rgb
+from avsafe_generators.world.lamps import SHADOW, lamp, lit
 from avsafe_generators.world.places import INDOOR, OUTDOOR, Waves
 from avsafe_generators.world.scene import COLORS, Scene
 from avsafe_generators.world.shading import RGB, Light
@@ -46,7 +47,7 @@ class Backdrop:
 def paint(scene: Scene) -> Backdrop:
     """Paint the setting of a scene. About 0.1 CPU-s at 512 x 512."""
     canvas = Canvas(scene)
-    indoor = scene.setting in ("studio", "room")
+    indoor = scene.setting in INDOOR
     tint = COLORS[scene.setting_color] if scene.setting_color else None
     clouds = waves = None
     if indoor:
@@ -56,12 +57,16 @@ def paint(scene: Scene) -> Backdrop:
         waves = OUTDOOR[scene.setting](canvas, scene, tint)
     _weather_tint(canvas, scene)
     vignette = 1 - 0.16 * np.clip(canvas.u**2 * 0.5 + ((canvas.v - 0.5) * 1.5) ** 2 - 0.25, 0, 1.2)
-    image = np.clip(canvas.image * vignette[..., None], 0, 1).astype(np.float32)
+    picture = canvas.image * vignette[..., None]
+    if scene.light:
+        picture = lit(canvas, picture, scene.light)
+    image = np.clip(picture, 0, 1).astype(np.float32)
     dull = 0.45 if {"rain", "fog", "snow"} & set(scene.weather) else 1.0
     strength = {"day": 0.58, "sunset": 0.5, "dawn": 0.45, "night": 0.45}[scene.time] * (
         0.5 + 0.5 * dull
     )
-    gleam = {"studio": 0.16, "room": 0.13, "city": 0.1}.get(scene.setting, 0.0)
+    strength = min(strength * SHADOW.get(scene.light or "", 1.0), 0.75)
+    gleam = {"studio": 0.16, "room": 0.13, "city": 0.1, "stage": 0.18}.get(scene.setting, 0.0)
     gleam += 0.14 * (
         "rain" in scene.weather and scene.setting not in ("desert", "snowfield", "sky")
     )
@@ -85,10 +90,11 @@ def _light(scene: Scene, image: Array, canvas: Canvas, indoor: bool) -> Light:
     if {"rain", "fog", "snow"} & set(scene.weather):
         key = rgb(np.array(key) * 0.55)
     floor_light = 0.06 if scene.time == "night" else 0.0
-    return Light(
+    light = Light(
         direction, (key[0], key[1], key[2]),
         *(rgb(c + floor_light) for c in (zenith, horizon, ground)),
     )  # fmt: skip
+    return lamp(light, scene.light) if scene.light else light
 
 
 def _weather_tint(canvas: Canvas, scene: Scene) -> None:

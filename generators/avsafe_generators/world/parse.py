@@ -23,6 +23,20 @@ AXIS_OF_MOTION = {
     **dict.fromkeys(("approach", "recede"), "depth"),
     **dict.fromkeys(("grow", "shrink"), "scale"),
 }
+# What an object that does this to another may still do besides, and what the other may.
+MAY_ALSO = {
+    "hit": (("left", "right", "roll", "slide"), ()),
+    "push": (("left", "right", "roll", "slide"), ()),
+    "chase": (("spin",), ("spin",)),
+    "around": (("spin", "shake"), ("spin", "shake", "bounce", "jump", "float", "grow", "shrink")),
+    "stack": (("spin", "shake"), ("spin", "slide", "left", "right", "bounce", "jump",
+                                  "float", "up", "down", "orbit", "still")),
+    **dict.fromkeys(
+        ("beside", "leftof", "rightof", "behind", "front"),
+        (("spin", "shake", "bounce", "fall", "jump", "float", "up", "down", "grow", "shrink",
+          "still"),) * 2,
+    ),
+}  # fmt: skip
 _MAX_REPORTED = 200  # words listed in `ignored`; the number of all of them is reported beside it
 _MAX_WORD = 40  # letters shown of one unknown word
 
@@ -37,6 +51,8 @@ class Wish:
     motions: dict[str, str] = field(default_factory=dict)  # axis -> motion
     place: str | None = None  # left | right
     speed: str | None = None
+    relation: str | None = None  # what it does to `target`, or how it stands to it
+    target: Wish | None = None  # itself: the objects of one wish do it to one another
 
 
 @dataclass
@@ -55,6 +71,7 @@ class Description:
     ignored: list[str] = field(default_factory=list)
     n_ignored: int = 0
     excluded: frozenset[Concept] = frozenset()
+    light: str | None = None  # spot | warm | golden | neon | back
     dropped: int = 0  # objects beyond words.MAX_COUNT
 
 
@@ -66,6 +83,7 @@ class _Reader:
         self.waiting = Wish()  # adjectives, number and motions that wait for their noun
         self.last: Wish | None = None  # the object that words after it may still describe
         self.clause_has_object = False
+        self.pending: tuple[Wish, str] | None = None  # a relation that waits for its other object
 
     def adjective(self, concept: Concept, *, noun_follows: bool) -> None:
         goes_back = (
@@ -91,11 +109,32 @@ class _Reader:
         ):
             wish = self.last
         wish.shape = value
+        if self.pending is not None and self.pending[0] is not wish:
+            self.pending[0].relation, self.pending[0].target = self.pending[1], wish
+            self.pending = None
         self.last = wish
         self.clause_has_object = True
         self.out.wishes.append(wish)
 
+    def relation(self, value: str) -> None:
+        subject = self.last
+        if subject is not None and subject.relation is None:
+            self.pending = (subject, value)
+
+    def drop_relation(self) -> None:
+        """No other object came: several may do it among themselves, one may stand at a side."""
+        if self.pending is None:
+            return
+        (subject, value), self.pending = self.pending, None
+        if value in ("leftof", "rightof"):
+            subject.place = value.removesuffix("of")
+        elif subject.count > 1 and value in ("hit", "chase", "stack", "beside"):
+            subject.relation, subject.target = value, subject
+
     def setting(self, value: str) -> None:
+        if self.pending is not None and self.pending[0].count > 1:
+            self.drop_relation()  # "two balls collide on grass"
+        self.pending = None  # "in front of mountains"
         color = self.waiting.traits.pop("color", None)
         if self.waiting.traits.pop("tone", None) == "dark" and self.out.time is None:
             self.out.time = "night"
@@ -104,6 +143,7 @@ class _Reader:
 
     def end_clause(self) -> None:
         """Adjectives that found no noun describe the object before them, where it lacks them."""
+        self.drop_relation()
         if self.last is not None:
             for kind in list(self.waiting.traits):
                 if kind not in self.last.traits:
@@ -126,7 +166,7 @@ def parse(prompt: str, negative_prompt: str = "") -> Description:
     out = reader.out
     out.unused = [w for w in out.understood if words.lookup()[w] not in _used(out)]
     out.understood = [w for w in out.understood if w not in out.unused]
-    if not (out.wishes or out.setting or out.time or out.weather):
+    if not (out.wishes or out.setting or out.time or out.weather or out.light):
         given = ", ".join(out.ignored[:8]) or "no words"
         raise NotUnderstood(
             f"The world generator understands nothing of this prompt ({given}). It knows a closed "
@@ -140,7 +180,14 @@ def _used(out: Description) -> set[Concept]:
     """Every concept that changes what is shown, or that was left out because a prompt said so."""
     used = {Concept("weather", value) for value in out.weather} | set(out.excluded)
     used |= {Concept("setting", out.setting or ""), Concept("color", out.setting_color or "")}
-    used |= {Concept("time", out.time or ""), Concept("camera", "zoom-in" if out.camera else "")}
+    used |= {Concept("time", out.time or ""), Concept("light", out.light or "")}
+    used.add(Concept("camera", out.camera or ""))
+    if out.camera == "zoom-out":
+        used.add(Concept("camera", "zoom-in"))
+    if out.camera in ("tilt-up", "tilt-down"):
+        used.add(Concept("motion", out.camera.removeprefix("tilt-")))
+    if out.camera == "shake":
+        used.add(Concept("motion", "shake"))
     if "stars" in out.weather or any(wish.shape == "star" for wish in out.wishes):
         used |= {Concept("weather", "stars"), Concept("shape", "star")}  # a plural may mean either
     if any(wish.shape == "moon" for wish in out.wishes):
@@ -153,7 +200,12 @@ def _used(out: Description) -> set[Concept]:
         used |= {Concept(kind, value) for kind, value in wish.traits.items()}
         used |= {Concept("motion", value) for value in wish.motions.values()}
         used |= {Concept("shape", wish.shape or ""), Concept("speed", wish.speed or "")}
+        used.add(Concept("relation", wish.relation or ""))
         used |= {Concept("count", str(number)) for number in range(2, words.MAX_COUNT + 1)}
+        if wish.place:
+            used |= {Concept("relation", f"{wish.place}of")}
+        if wish.relation == "around":
+            used.add(Concept("motion", "orbit"))
         if wish.place or {"left", "right"} & set(wish.motions.values()) or out.camera:
             used |= {Concept("motion", "left"), Concept("motion", "right")}
     return used
@@ -218,6 +270,14 @@ def _take(
     match concept.kind:
         case "motion" if value in ("left", "right") and set(before) & words.CAMERA:
             out.camera = f"pan-{value}"
+        case "motion" if value in ("up", "down") and set(before) & words.CAMERA:
+            out.camera = f"tilt-{value}"
+        case "motion" if value == "shake" and set(before) & words.CAMERA:
+            out.camera = "shake"
+        case "relation":
+            reader.relation(value)
+        case "light":
+            out.light = out.light or value
         case "motion" if value in ("left", "right") and before[1] in words.FROM:
             opposite = "right" if value == "left" else "left"
             reader.motion(opposite)
@@ -287,6 +347,8 @@ def _finish(reader: _Reader) -> None:
         out.wishes.append(left)
     elif tone == "dark" and out.setting and out.time is None:
         out.time = "night"
+    for wish in out.wishes:
+        _reconcile(wish, out.wishes)
     kept: list[Wish] = []
     for wish in out.wishes:
         room = words.MAX_COUNT - sum(w.count for w in kept)
@@ -295,6 +357,30 @@ def _finish(reader: _Reader) -> None:
             wish.count = min(wish.count, room)
             kept.append(wish)
     out.wishes = kept
+    for wish in kept:
+        if wish.target is not None and not any(wish.target is other for other in kept):
+            wish.relation = wish.target = None
+
+
+def _reconcile(wish: Wish, wishes: list[Wish]) -> None:
+    """An object that strikes another can't bounce at once: what can't be shown is let go of."""
+    if wish.relation is None or wish.target is None:
+        return
+    if wish.target.target is not None and wish.target is not wish and wish.relation != "stack":
+        chain = wish.relation in ("hit", "push", "chase", "around")
+        if chain or wish.target.target is wish:
+            wish.relation = wish.target = None  # "it hits a cube that hits a star": the last one
+            return
+    if wish.count > 1 and wish.target is not wish:
+        wish.relation = wish.target = None  # several that strike one: not known how
+        return
+    subject, other = MAY_ALSO[wish.relation]
+    for which, allowed in (
+        (wish, subject),
+        (wish.target, other if wish.target is not wish else subject),
+    ):
+        which.motions = {axis: m for axis, m in which.motions.items() if m in allowed}
+        which.place = None if which is wish else which.place
 
 
 def phrases(items: Iterable[str]) -> str:

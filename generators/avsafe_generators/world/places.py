@@ -293,6 +293,30 @@ def _paint_room(canvas: Canvas, scene: Scene, tint: RGB | None) -> None:
     canvas.image *= (1 - 0.30 * np.exp(-(((canvas.v - foot) / 0.012) ** 2)))[..., None]
 
 
+def _paint_stage(canvas: Canvas, scene: Scene, tint: RGB | None) -> None:
+    cloth = np.array(tint or (0.56, 0.07, 0.09)) * (0.55 if scene.time == "night" else 0.85)
+    phase = float(canvas.rng.uniform(0, 6.28))
+    bend = 0.25 * np.sin(canvas.u * 5.1 + phase) + 0.10 * canvas.noise(10, 2)
+    fold = 0.5 + 0.5 * np.sin(canvas.u * 26 + 2.6 * bend + 0.5 * canvas.v)
+    level = 0.34 + 0.72 * fold**1.5 + 0.06 * np.sin(canvas.u * 78 + 4 * bend)
+    canvas.image[:] = cloth.astype(np.float32) * np.asarray(level, np.float32)[..., None]
+    canvas.image *= (0.62 + 0.55 * np.clip(canvas.v / HORIZON, 0, 1))[..., None]
+    foot = HORIZON + 0.03
+    hem = np.array((0.72, 0.55, 0.22)) * (0.5 if scene.time == "night" else 0.9)
+    band = canvas.below(foot - 0.035) * (0.75 + 0.25 * fold)
+    canvas.paint(rgb(hem * 0.9), np.asarray(band, np.float32))
+    depth = 1.0 / np.maximum(canvas.v - np.float32(HORIZON - 0.25), 0.05)
+    plank = canvas.u * depth * 1.5
+    seam = 1 - 0.45 * np.exp(
+        -((np.abs(plank - np.round(plank)) / (0.014 * np.maximum(depth * 0.7, 1))) ** 2)
+    )
+    tone = 0.10 * np.sin(np.round(plank) * 12.9898) + 0.06 * canvas.on_floor(0.6, 0.25)
+    board = np.array((0.34, 0.22, 0.14)) * (0.6 if scene.time == "night" else 1.0)
+    floor = canvas.shade(rgb(board), np.asarray(tone, np.float32)) * seam[..., None]
+    canvas.paint(floor, canvas.below(foot))
+    canvas.image *= (1 - 0.45 * np.exp(-(((canvas.v - foot) / 0.014) ** 2)))[..., None]
+
+
 OUTDOOR: dict[str, Callable[[Canvas, Scene, RGB | None], Waves | None]] = {
     "sea": _paint_sea, "desert": _paint_desert, "grass": _paint_grass, "forest": _paint_forest,
     "mountains": _paint_mountains, "snowfield": _paint_snowfield, "city": _paint_city,
@@ -301,4 +325,5 @@ OUTDOOR: dict[str, Callable[[Canvas, Scene, RGB | None], Waves | None]] = {
 INDOOR: dict[str, Callable[[Canvas, Scene, RGB | None], None]] = {
     "studio": _paint_studio,
     "room": _paint_room,
+    "stage": _paint_stage,
 }

@@ -28,20 +28,25 @@ PITCH = 0.24  # radians; the camera looks down on the objects by this much
 PERSPECTIVE = 0.3
 SHUTTER = 0.5  # of the frame time, as a 180° film shutter
 ZOOM, PAN = 1.28, 0.12  # largest enlargement; largest shift, in widths
+TILT, SHAKE = 0.07, 0.022  # largest shift in heights; size of a tremble in shorter sides
 _MAX_SIDE = 460  # pixels of a rendered view; larger ones are enlarged
 
 
 @dataclass(frozen=True)
 class _View:
-    """The camera at one time: p -> (p - centre) * zoom + centre + shift."""
+    """The camera at one time: p -> (p - centre) * zoom + centre + (shift, rise)."""
 
     zoom: float
     shift: float
+    rise: float
     cx: float
     cy: float
 
     def apply(self, x: Any, y: Any) -> tuple[Any, Any]:
-        return (x - self.cx) * self.zoom + self.cx + self.shift, (y - self.cy) * self.zoom + self.cy
+        return (
+            (x - self.cx) * self.zoom + self.cx + self.shift,
+            (y - self.cy) * self.zoom + self.cy + self.rise,
+        )
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,7 @@ class Renderer:
         scene = self.scene
         travel = max(min(scene.duration_s, 8.0), 1.5)
         along = float(leg(np.array([time_s]), travel)[0])
-        zoom, shift = 1.0, 0.0
+        zoom, shift, rise = 1.0, 0.0, 0.0
         match scene.camera:
             case "zoom-in":
                 zoom = 1 + (ZOOM - 1) * along
@@ -117,7 +122,14 @@ class Renderer:
             case "pan-left" | "pan-right":
                 sign = 1 if scene.camera == "pan-right" else -1
                 shift = sign * (1 - 2 * along) * PAN * scene.width
-        return _View(zoom, shift, scene.width / 2, 0.62 * scene.height)
+            case "tilt-up" | "tilt-down":
+                sign = 1 if scene.camera == "tilt-up" else -1
+                rise = sign * (2 * along - 1) * TILT * scene.height
+            case "shake":
+                side = min(scene.width, scene.height)
+                shift = SHAKE * side * _tremble(time_s, (1.3, 2.9, 7.1), (0.4, 2.2, 5.1))
+                rise = SHAKE * side * _tremble(time_s, (1.7, 3.7, 8.3), (1.9, 0.3, 3.3))
+        return _View(zoom, shift, rise, scene.width / 2, 0.62 * scene.height)
 
     def _background(self, time_s: float, view: _View) -> Array:
         import cv2
@@ -352,6 +364,12 @@ class Renderer:
         white: Pixels = np.full_like(out, 235)
         share = (layer.astype(np.float32) / 255)[..., None]
         return (out + (white.astype(np.float32) - out) * share + 0.5).astype(np.uint8)
+
+
+def _tremble(time_s: float, rates_hz: tuple[float, ...], phases: tuple[float, ...]) -> float:
+    """A hand that holds a camera, about -1..1: slow sway and a little fast tremor."""
+    waves = zip(rates_hz, phases, (0.6, 0.3, 0.12), strict=True)
+    return float(sum(a * np.sin(2 * np.pi * hz * time_s + p) for hz, p, a in waves))
 
 
 def _look(body: Body) -> Look:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from avsafe_generators.world.parse import Description, Wish, phrases
+from avsafe_generators.world.relations import arrange
 from avsafe_generators.world.tracks import (
     GRAVITY,
     Flight,
@@ -48,7 +49,7 @@ FLOOR_KEEPS = {
 SURFACE = {
     "sea": "sand", "desert": "sand", "grass": "grass", "forest": "earth", "snowfield": "snow",
     "mountains": "stone", "city": "stone", "room": "wood", "sky": "cloud", "space": "stone",
-    "studio": "hard",
+    "studio": "hard", "stage": "wood",
 }  # fmt: skip
 PULL = {"space": 0.35, "sky": 0.8}  # share of the usual gravity
 NATURAL = frozenset(
@@ -57,6 +58,7 @@ NATURAL = frozenset(
 ROUND = frozenset(("ball", "ring", "coin", "egg"))  # these roll when they move along the floor
 TURNED = frozenset(("cube", "brick", "pyramid", "nut", "cylinder"))  # look better at an angle
 SPEED = {"fast": 1.7, "slow": 0.55}
+_HEADROOM = {"zoom-in": 1.3, "zoom-out": 1.3, "tilt-up": 1.2, "tilt-down": 1.2, "shake": 1.06}
 AXES = ("across", "height", "depth", "turn", "scale")
 
 
@@ -74,6 +76,8 @@ class Body:
     track: Track
     motions: tuple[str, ...]
     seed: int
+    relation: str | None = None  # what it does to another object, or how it stands to it
+    target: int | None = None  # number of that object
 
     @property
     def impacts(self) -> tuple[Impact, ...]:
@@ -97,18 +101,26 @@ class Scene:
     music: bool
     caption: str = ""
     dropped: int = 0
+    light: str | None = None
 
     def impacts(self) -> list[dict[str, Any]]:
-        """Every contact before the end, in order of time."""
+        """Every contact before the end, in order of time: with the floor, or (``other`` and
+        ``other_name``; ``surface`` is then its material) with another object."""
         rows = [
             {"time_s": round(hit.time_s, 6), "object": index, "name": body.name,
-             "material": body.material, "surface": SURFACE[self.setting],
-             "speed": round(hit.speed, 4)}
+             "material": body.material, "surface": self._surface(hit.other),
+             "speed": round(hit.speed, 4)} | self._other(hit.other)
             for index, body in enumerate(self.bodies)
             for hit in body.impacts
-            if hit.time_s < self.duration_s
+            if hit.time_s < self.duration_s and hit.leads
         ]  # fmt: skip
         return sorted(rows, key=lambda row: (row["time_s"], row["object"]))
+
+    def _surface(self, other: int) -> str:
+        return self.bodies[other].material if other >= 0 else SURFACE[self.setting]
+
+    def _other(self, other: int) -> dict[str, Any]:
+        return {"other": other, "other_name": self.bodies[other].name} if other >= 0 else {}
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for the manifest or a metric: setting and objects."""
@@ -118,9 +130,11 @@ class Scene:
             "weather": list(self.weather),
             "camera": self.camera,
             "music": self.music,
+            "light": self.light,
             "objects": [
                 {"shape": b.shape, "color": b.color, "material": b.material, "pattern": b.pattern,
                  "radius": round(b.radius, 4), "motions": list(b.motions)}
+                | ({"relation": b.relation, "target": b.target} if b.relation else {})
                 for b in self.bodies
             ],
         }  # fmt: skip
@@ -156,16 +170,19 @@ def plan(
     margin = 0.10 + 0.24 * (text.camera is not None)
     stage = _Stage(
         half_width=width / 2 / unit * (1 - margin),
-        top=1.60 / (1.3 if text.camera in ("zoom-in", "zoom-out") else 1.0),
+        top=1.60 / _HEADROOM.get(text.camera or "", 1.0),
         duration_s=duration_s,
         pull=GRAVITY * PULL.get(setting, 1.0),
         keeps=FLOOR_KEEPS.get(setting, 1.0),
         rng=rng,
     )
-    bodies = _place([w for wish in text.wishes for w in [wish] * wish.count], text, stage)
+    wishes = [w for wish in text.wishes for w in [wish] * wish.count]
+    bodies = _place(wishes, text, stage)
+    if any(wish.target is not None for wish in wishes):
+        bodies = arrange(wishes, bodies, stage.half_width, duration_s)
     scene = Scene(
         width, height, duration_s, seed, tuple(bodies), setting, text.setting_color, time,
-        tuple(text.weather), text.camera, text.music, dropped=text.dropped,
+        tuple(text.weather), text.camera, text.music, dropped=text.dropped, light=text.light,
     )  # fmt: skip
     return Scene(**{**scene.__dict__, "caption": caption(scene)})
 
@@ -306,14 +323,23 @@ _WHERE = {
     "sea": "on a beach by the sea", "desert": "in a desert", "grass": "on a meadow",
     "forest": "in a forest", "mountains": "in front of mountains",
     "snowfield": "on a field of snow",
-    "city": "in front of a city", "space": "on a moon in space",
+    "city": "in front of a city", "space": "on a moon in space", "stage": "on a stage",
 }  # fmt: skip
 _CAMERA = {
     "pan-left": "the camera pans left", "pan-right": "the camera pans right",
     "zoom-in": "the camera zooms in", "zoom-out": "the camera zooms out",
+    "tilt-up": "the camera tilts up", "tilt-down": "the camera tilts down",
+    "shake": "the camera shakes",
 }  # fmt: skip
 
 
+_DOING = {
+    "hit": "striking", "push": "pushing", "chase": "chasing", "around": "circling around",
+    "stack": "on top of", "beside": "next to", "leftof": "to the left of",
+    "rightof": "to the right of", "behind": "behind", "front": "in front of",
+}  # fmt: skip
+_LIGHT = {"spot": "in a spotlight", "warm": "in warm light", "golden": "in golden light",
+          "neon": "in neon light", "back": "lit from behind"}  # fmt: skip
 _ADJECTIVE = {"light": "glowing", "wood": "wooden", "gold": "golden", "ice": "icy"}
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 
@@ -325,12 +351,14 @@ def _plural(name: str) -> str:
 def caption(scene: Scene) -> str:
     """What is really shown, in one English sentence: choices of the seed included."""
     groups: dict[tuple[str, tuple[str, ...]], int] = {}
-    for body in scene.bodies:
-        groups[body.name, body.motions] = groups.get((body.name, body.motions), 0) + 1
-    things = []
+    things, told = _related(scene)
+    for index, body in enumerate(scene.bodies):
+        if index not in told:
+            groups[body.name, body.motions] = groups.get((body.name, body.motions), 0) + 1
     for (name, motions), count in groups.items():
-        article = "an" if name[0] in "aeiou" else "a"
-        noun = f"{article} {name}" if count == 1 else f"{_NUMBERS[count]} {name}{_plural(name)}"
+        noun = (
+            f"{_article(name)} {name}" if count == 1 else f"{_NUMBERS[count]} {name}{_plural(name)}"
+        )
         things.append(f"{noun} {phrases(_ING[m] for m in motions) or 'at rest'}")
     where = _WHERE[scene.setting]
     if scene.setting_color and scene.setting == "studio":
@@ -340,8 +368,47 @@ def caption(scene: Scene) -> str:
     at = {"day": "by day", "night": "at night", "sunset": "at sunset", "dawn": "at dawn"}[
         scene.time
     ]
-    extra = [f"with {phrases(scene.weather)}"] if scene.weather else []
+    extra = [_LIGHT[scene.light]] if scene.light else []
+    extra += [f"with {phrases(scene.weather)}"] if scene.weather else []
     extra += [_CAMERA[scene.camera]] if scene.camera else []
     extra += ["with music"] if scene.music else []
     sentence = ", ".join([f"{phrases(things) or 'an empty scene'} {where} {at}", *extra])
     return sentence[0].upper() + sentence[1:] + "."
+
+
+def _related(scene: Scene) -> tuple[list[str], set[int]]:
+    """What objects do to one another, in words, and the numbers of those that are told of."""
+    bodies, told, things = scene.bodies, set[int](), list[str]()
+    for index, body in enumerate(bodies):
+        if body.relation is None or body.target is None:
+            continue
+        target = bodies[body.target]
+        struck = [k for k, b in enumerate(bodies) if b.name == target.name and k != index]
+        pile = [k for k, b in enumerate(bodies) if b.name == body.name]
+        if body.relation == "stack" and body.name == target.name:
+            if index not in told:
+                count = _NUMBERS[len(pile)]
+                things.append(f"{count} {body.name}{_plural(body.name)} on top of one another")
+            told |= set(pile)
+            continue
+        several = len(struck) > 1 and body.relation == "hit" and body.name != target.name
+        name = (
+            f"{_NUMBERS[len(struck)]} {target.name}{_plural(target.name)}"
+            if several
+            else (f"{'the' if body.target in told else _article(target.name)} {target.name}")
+        )
+        if body.name == target.name:
+            name = "another"
+        if body.target not in told and target.relation is None and not several:
+            ways = [_ING[m] for m in target.motions if body.relation not in ("hit", "push")]
+            name += f" {phrases(ways)}" if ways else ""
+        doing = [_ING[m] for m in body.motions if m not in ("left", "right", "roll")]
+        which = "the" if index in told else _article(body.name)
+        verb = phrases([*doing, _DOING[body.relation]]) if doing else _DOING[body.relation]
+        things.append(f"{which} {body.name} {verb} {name}")
+        told |= {index, body.target, *(struck if several else ())}
+    return things, told
+
+
+def _article(name: str) -> str:
+    return "an" if name[0] in "aeiou" else "a"

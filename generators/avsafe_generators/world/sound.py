@@ -29,6 +29,7 @@ _TARGET = 10 ** (-23 / 20)  # RMS of the whole
 _BED = (10 ** (-33 / 20), 10 ** (-26.5 / 20))  # RMS of the ambience below events: least, most
 _BED_ALONE = 10 ** (-25 / 20)
 _DRIVE = 1.7  # how far the loudest contact may reach above the ceiling, before the knee bends it
+_KNOCK = 2.2  # loudness of a contact between two free bodies against that with the floor
 _HIT_SPEED = 4.6  # units/s: a fall from 1.2 units, the reference loudness
 _TAIL = 24_000  # samples that the noise of one contact may last beyond its block
 
@@ -67,7 +68,7 @@ _SURFACES: dict[str, tuple[float, float, float, float]] = {
 # setting: seconds to -60 dB, share of reverberation
 _ROOMS = {
     "studio": (0.30, 0.20), "room": (0.45, 0.34), "forest": (0.7, 0.12), "city": (0.9, 0.18),
-    "mountains": (1.2, 0.16), "space": (1.2, 0.40), "sky": (0.9, 0.14),
+    "mountains": (1.2, 0.16), "space": (1.2, 0.40), "sky": (0.9, 0.14), "stage": (0.8, 0.26),
 }  # fmt: skip
 
 
@@ -94,7 +95,9 @@ class _Voice:
         self.next_hit = 0
         self.low = np.zeros(1)
         self.air = np.zeros(2)
-        self.moves = body.track.reach is not None or body.track.orbit is not None
+        self.others = [b.material for b in scene.bodies]
+        track = body.track
+        self.moves = any(x is not None for x in (track.reach, track.orbit, track.line))
         self.airy = bool({"orbit", "spin", "swing", "shake", "jump", "bounce"} & set(body.motions))
 
     def block(self, start: int, count: int) -> tuple[Array, Array]:
@@ -137,10 +140,12 @@ class _Voice:
             first = hit.time_s * RATE_HZ
             if first >= start + count:
                 break
-            force = hit.speed / _HIT_SPEED
-            width = (
-                self.touch_s * max(force, 0.05) ** -0.2 * RATE_HZ
-            )  # Hertz: contact time ~ v^-1/5
+            force, touch_s = hit.speed / _HIT_SPEED, self.touch_s
+            if hit.other >= 0:  # the softer of the two decides how long they touch
+                force *= _KNOCK
+                softer = max(_TOUCH_MS[self.body.material], _TOUCH_MS[self.others[hit.other]])
+                touch_s = 1e-3 * softer
+            width = touch_s * max(force, 0.05) ** -0.2 * RATE_HZ  # Hertz: contact time ~ v^-1/5
             begin = int(np.ceil(first))
             n = np.arange(begin, min(begin + int(width) + 2, begin + 1000))
             phase = np.clip((n - first) / width, 0, 1)
@@ -150,7 +155,8 @@ class _Voice:
             rng = np.random.Generator(
                 np.random.PCG64(np.random.SeedSequence([self.body.seed, self.next_hit]))
             )
-            self._grit(begin - start, force, rng)
+            if hit.other < 0:
+                self._grit(begin - start, force, rng)
             self.next_hit += 1
 
     def _grit(self, offset: int, force: float, rng: np.random.Generator) -> None:

@@ -21,11 +21,38 @@ STOP_S = 0.6  # pause at the end of a leg before the way back
 
 @dataclass(frozen=True)
 class Impact:
-    """One contact with the floor."""
+    """One contact, with the floor or with another object."""
 
     time_s: float
     speed: float  # units/s at contact
     x: float
+    other: int = -1  # number of the other object; -1 is the floor
+    leads: bool = True  # False for the second of the two that touch, so that each is listed once
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """One contact with another object."""
+
+    time_s: float
+    speed: float  # closing, units/s
+    other: int
+    leads: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """Across the frame: from ``starts[k]`` on, x = xs[k] + speeds[k] s + pulls[k] s²/2."""
+
+    starts: Array
+    xs: Array
+    speeds: Array
+    pulls: Array
+
+    def at(self, t: Array) -> Array:
+        k = np.clip(np.searchsorted(self.starts, t, side="right") - 1, 0, None)
+        s = np.maximum(t - self.starts[k], 0.0)
+        return self.xs[k] + self.speeds[k] * s + 0.5 * self.pulls[k] * s * s
 
 
 @dataclass(frozen=True)
@@ -143,6 +170,8 @@ class Track:
     phase: float = 0.0
     yaw: float = 0.0
     soft: float = 0.0  # squash per unit/s of impact speed
+    line: Line | None = None  # across, pushed and stopped by other objects
+    meets: tuple[Meeting, ...] = ()
 
     def at(self, t: Array) -> State:
         """The state at each time of ``t`` (1-D)."""
@@ -152,6 +181,10 @@ class Track:
             x = self.reach[0] + (self.reach[1] - self.reach[0]) * leg(t, self.travel_s)
             if self.roll:
                 roll = -(x - self.reach[0]) / self.radius
+        if self.line:
+            x = self.line.at(t)
+            if self.roll:
+                roll = -(x - self.line.xs[0]) / self.radius
         if self.orbit:
             angle = self.orbit[2] * t + self.phase
             x, z = self.x + self.orbit[0] * np.cos(angle), self.z + self.orbit[1] * np.sin(angle)
@@ -184,7 +217,17 @@ class Track:
         return np.minimum(self.soft * speed, 0.28) * np.exp(-((since / 0.035) ** 2))
 
     def impacts(self) -> tuple[Impact, ...]:
-        """Contacts with the floor, in order."""
+        """Contacts with the floor and with other objects, in order."""
+        if not self.meets:
+            return self._landings()
+        xs = self.at(np.array([meeting.time_s for meeting in self.meets])).x
+        met = [
+            Impact(m.time_s, m.speed, float(x), m.other, m.leads)
+            for m, x in zip(self.meets, xs, strict=True)
+        ]
+        return tuple(sorted([*self._landings(), *met], key=lambda impact: impact.time_s))
+
+    def _landings(self) -> tuple[Impact, ...]:
         if self.hover or self.climb or self.swing:
             return ()
         if not self.flight.impacts:
@@ -197,7 +240,7 @@ class Track:
 
     def floor_speed(self, t: Array) -> Array:
         """How fast it rolls or slides on the floor, units/s; 0 in the air."""
-        if not (self.reach or self.orbit) or self.hover or self.climb or self.swing:
+        if not (self.reach or self.orbit or self.line) or self.hover or self.climb or self.swing:
             return np.zeros_like(t)
         step = 1e-3
         now, later = self.at(t), self.at(t + step)

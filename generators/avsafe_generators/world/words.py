@@ -1,6 +1,7 @@
 """The closed vocabulary of the ``world`` generator: words of five languages -> concepts.
 
-A line of ``_TABLE`` is ``kind value: words``, an indented one goes on with it. A word may carry an
+A line of ``_TABLE`` is ``kind value: words``, an indented one goes on with it; ``on_top_of`` is
+three words in a row. A word may carry an
 ending class after ``~``, which stands for the inflections of its language, so that one entry covers
 "rosso, rossa, rossi, rosse". Words are compared without accents and in lower case.
 """
@@ -140,6 +141,8 @@ setting mountains: mountain~s hills alps montagna montagne montagnes montana~s b
 setting snowfield: arctic antarctic winter tundra inverno invierno hiver
 setting city: city town street skyline downtown urban citta ciudad ville stadt strasse strada
   calle rue
+setting stage: stage theater theatre curtain curtains palcoscenico teatro sipario scene_de_theatre
+  rideau rideaux escenario telon buhne vorhang
 setting space: space cosmos galaxy universe planet spazio espacio espace weltraum weltall
   moonscape
 time day: day daylight daytime sunny sun noon giorno sole dia sol jour soleil tag sonne sonnig~d
@@ -156,12 +159,48 @@ camera pan-left: panleft
 camera pan-right: panright
 camera zoom-in: zoom zooms zooming zoomt
 camera zoom-out: zoomout
+camera tilt-up: tilt_up tilts_up tilting_up
+camera tilt-down: tilt_down tilts_down tilting_down
+camera shake: handheld hand_held shaky mano_libre camera_a_mano handkamera wackelig
 count 1: one 1 einzeln~d
 count 2: two 2 pair couple due dos deux zwei duo
 count 3: three 3 several few tre tres trois drei alcuni varios plusieurs einige
 count 4: four 4 many quattro cuatro quatre vier viele molti muchos
 count 5: five 5 cinque cinco cinq funf
 count 6: six 6 sei seis sechs
+relation hit: hit hits hitting strik~v struck collid~v bump~w crash~w knock~w ram rams ramming
+  smash~w
+  colpisce colpiscono colpendo urta urtano urtando scontra scontrano sbatte tampona frappe frappent
+  heurte heurtent percute percutent cogne golpea golpean golpeando choca chocan chocando colisiona
+  impacta trifft stosst kollidiert kollidieren rammt rammen
+relation chase: chas~v follow~w pursu~v insegue inseguono inseguendo segue seguono seguendo poursuit
+  poursuivent suit suivent persigue persiguen persiguiendo sigue siguen verfolgt verfolgen folgt
+  folgen jagt jagen
+relation push: push~w shov~v nudg~v spinge spingono spingendo pousse poussent empuja empujan
+  empujando schiebt schieben
+relation stack: on_top_of atop stacked stack stacks stacking piled pile tower in_cima_a in_cima_al
+  in_cima_alla in_cima_allo impilat~o encima_de encima_del apilad~o empile~f empilees gestapelt~d
+  oben_auf turm
+relation around: around_a around_an around_the around_another around_one intorno_a intorno_al
+  intorno_alla intorno_allo attorno_a attorno_al attorno_alla attorno_allo autour_de autour_du
+  autour_d alrededor_de alrededor_del um_einen um_eine um_ein um_den um_das
+relation beside: next_to beside alongside accanto_a accanto_al accanto_alla accanto_allo vicino_a
+  vicino_al vicino_alla a_cote_de a_cote_du a_cote_d al_lado_de al_lado_del junto_a junto_al neben
+relation leftof: left_of a_sinistra_di a_sinistra_del a_sinistra_della a_gauche_de a_gauche_du
+  a_gauche_d a_la_izquierda_de a_la_izquierda_del links_von links_vom
+relation rightof: right_of a_destra_di a_destra_del a_destra_della a_droite_de a_droite_du
+  a_droite_d a_la_derecha_de a_la_derecha_del rechts_von rechts_vom
+relation behind: behind dietro derriere detras_de detras_del hinter
+relation front: in_front_of davanti_a davanti_al davanti_alla davanti_allo devant delante_de
+  delante_del vor
+light spot: spotlight~s spotlit faretto riflettore riflettori projecteur~s foco~s scheinwerfer
+light warm: warm_light warm_lighting warm_lights candlelight candlelit candle_light luce_calda
+  lume_di_candela lumiere_chaude luz_calida warmes_licht kerzenlicht
+light golden: golden_light golden_hour golden_lighting luce_dorata lumiere_doree luz_dorada
+  goldenes_licht
+light neon: neon_light neon_lights neon_lighting neon_glow luce_al_neon luci_al_neon neons
+  luz_de_neon neonlicht
+light back: backlight backlit backlighting back_light controluce contre_jour contraluz gegenlicht
 tone light: light pale bright chiar~o clar~o clair~f helle heller helles hellen
 tone dark: dark deep scur~o oscur~o sombre~s fonce~f dunkel dunkl~d buio
 sound music: music musical melody melodic musica musique musik
@@ -174,7 +213,8 @@ STOP_WORDS = frozenset(
     from with it its is are be being as while where there then than very quite scene video clip
     image picture photo film show shows showing make create generate render draw please me my your
     i we some background shot against moving moves move moved going goes go motion object objects
-    all both each un une uno una unos unas vers hacia verso il lo la gli le i el los las les l d
+    all both each other another un une uno una unos unas vers hacia verso il lo la gli le i el
+    los las les l d
     du des de del della dello dei degli delle di e ed y et und o ou oder con avec mit su sur sul
     sulla nel nella nello en dans im in auf an am zu zum ein eine einen einem einer der die das
     den dem che que qui ist sind es est son sono y a al alla allo aux da dal dalla von vom desde
@@ -189,13 +229,15 @@ NEGATIONS = frozenset(
 FROM = frozenset(("from", "da", "dalla", "desde", "von"))
 PLACED = frozenset(("on", "at"))
 BACKGROUND = frozenset(("background", "backdrop", "sfondo", "fondo", "fond", "hintergrund"))
-CAMERA = frozenset(("pan", "pans", "panning", "camera", "kamera", "panorama"))
+CAMERA = frozenset(
+    ("pan", "pans", "panning", "camera", "kamera", "panorama", "tilt", "tilts", "tilting")
+)
 STAR_PLURALS = frozenset(("stars", "stelle", "estrellas", "etoiles", "sterne"))
 MOONS = frozenset(("moon", "moons", "luna", "lune", "mond"))
 OUT = frozenset(("out", "fuori", "fuera", "heraus"))
 EXAMPLES = (
     "a red ball, two glass cubes, a wooden star, bouncing, rolling left, spinning, by the sea, "
-    "at night, rain"
+    "at night, rain; a ball hits a cube, a star on top of a box, spotlight"
 )
 
 
@@ -216,12 +258,31 @@ def tokens(text: str) -> list[str]:
 
     >>> tokens("A red-ish ball, 2 cubes!")
     ['a', 'red', 'ish', 'ball', ',', '2', 'cubes']
+    >>> tokens("a ball on top of a cube")  # a row of the table is one word
+    ['a', 'ball', 'on top of', 'a', 'cube']
     """
-    return re.findall(r"[^\W\d_]+|\d+|[,;.]", plain(text))
+    found = re.findall(r"[^\W\d_]+|\d+|[,;.]", plain(text))
+    rows, out, at = _rows(), list[str](), 0
+    while at < len(found):
+        row = next((r for r in rows.get(found[at], ()) if found[at : at + len(r)] == r), None)
+        out.append(" ".join(row) if row else found[at])
+        at += len(row) if row else 1
+    return out
+
+
+@cache
+def _rows() -> dict[str, list[list[str]]]:
+    """Entries of several words by their first word, the longest first; they are read as one."""
+    found = sorted((w.split() for w in lookup() if " " in w), key=lambda row: (-len(row), row))
+    table: dict[str, list[list[str]]] = {}
+    for row in found:
+        table.setdefault(row[0], []).append(row)
+    return table
 
 
 def _inflect(entry: str) -> list[str]:
     stem, _, ending = entry.partition("~")
+    stem = stem.replace("_", " ")
     return [stem + suffix for suffix in _ENDINGS[ending]] if ending else [stem]
 
 
