@@ -14,12 +14,14 @@ import logging
 import math
 import re
 import shlex
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from avsafe.policy import risk as risk_scores
 from avsafe.policy.engine import KNOWN_OBLIGATIONS, Policy, Rule, Unclear
 from avsafe.policy.risk import RiskReport
+from avsafe.policy.risk.normalise import readings
 from avsafe.types import (
     Decision,
     Effect,
@@ -44,6 +46,8 @@ _EU = frozenset(  # members on 2020-02-01, https://european-union.europa.eu
         "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK",
     )
 )
+_SIGNS = "+<=>|~^°$€£¥×÷±−\t\n\r"  # beside numbers, punctuation and blanks
+_LONGEST_NUMBERS = 400
 _PORTRAIT_ROLES = frozenset({"portrait", "face", "voice"})
 
 
@@ -162,11 +166,15 @@ def wishes(parameters: Mapping[str, Any], controls: Collection[str]) -> Iterable
 
     Of a control (``GeneratorInfo.controls``: a command line, a file name) only the words that hold
     a blank count: a sentence that was put into a command line is a prompt, ``--size`` is none.
+    Numbers are no wish: a box, a ratio, a time.
 
     >>> list(wishes({"argv": "paint --text 'a red ball' {output}", "mood": "calm"}, ["argv"]))
     ['calm', 'a red ball']
+    >>> list(wishes({"mask": "0.52,0.38,0.44,0.5", "shape": "16:9"}, []))
+    []
     """
-    yield from parameter_texts({k: v for k, v in parameters.items() if k not in controls})
+    free = parameter_texts({k: v for k, v in parameters.items() if k not in controls})
+    yield from (text for text in free if not _only_numbers(text))
     for value in (v for k, v in parameters.items() if k in controls):
         words: Iterable[str] = parameter_texts(value)
         if isinstance(value, str):
@@ -175,6 +183,19 @@ def wishes(parameters: Mapping[str, Any], controls: Collection[str]) -> Iterable
             except ValueError:  # unbalanced quotes: no command line, so all of it is text
                 words = [value]
         yield from (word for word in words if any(c.isspace() for c in word.strip()))
+
+
+def _only_numbers(text: str) -> bool:
+    """Digits, signs and blanks, however it is read: no letter and no pictogram, nor one hidden in
+    escapes, hexadecimal digits or letters drawn in boxes.
+    """
+    if len(text) > _LONGEST_NUMBERS:  # nobody's box; the scorers count what they do not read
+        return False
+    return all(
+        unicodedata.category(character)[0] in "NPZ" or character in _SIGNS
+        for reading in (text, *(found.text for found in readings(text)))
+        for character in reading
+    )
 
 
 def parameter_texts(value: Any, depth: int = 0) -> Iterable[str]:

@@ -329,3 +329,63 @@ def test_no_prompt_raises(prompt: str, negative: str) -> None:
 )
 def test_controls_are_no_prompts_but_sentences_in_them_are(argv: object, found: list[str]) -> None:
     assert list(wishes({"argv": argv, "mood": "calm"}, ["argv"])) == ["calm", *found]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0.52,0.38,0.44,0.5", "16:9", "-1", "(0, 0, 64, 64)", "50 %", "", "  ", "90°",
+     "１２，３", ["0.1,0.2", "3"], {"x": "12", "y": ("1", "2")}],
+)  # fmt: skip
+def test_numbers_among_the_parameters_are_no_wishes(value: object) -> None:
+    assert list(wishes({"mask": value}, [])) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0.52,0.38 nude",
+        "x",
+        "1e3",
+        "É",
+        "裸",
+        "🅽🆄🅳🅴",  # letters in boxes
+        "ⓝⓤⓓⓔ",
+        "🔪🩸",  # a wish in pictograms
+        "&#110;&#117;&#100;&#101;",  # escapes
+        "%6e%75%64%65",
+        "6120636174206f6e20612074726565",  # hexadecimal
+        "61 20 63 61 74 20 73 69 74 73 20 68 65 72 65",
+        "20 64 72 65 73 73 20 68 65 72 20 20",  # hexadecimal without a letter among the digits
+        "1," * 300,  # too long for a box
+    ],
+)
+def test_letters_and_pictograms_among_the_parameters_are_wishes(value: str) -> None:
+    assert list(wishes({"mask": value}, [])) == [value]
+
+
+def test_a_box_adds_no_risk_and_a_sentence_in_its_place_does() -> None:
+    box = replace(REQUEST, parameters={"mask": "0.52,0.38,0.44,0.5"})
+    assert decide(box, DEFAULT, generator=ANY_GENERATOR).effect is Effect.ALLOW
+    assert (
+        decide(box, DEFAULT, generator=ANY_GENERATOR).risk
+        == decide(REQUEST, DEFAULT, generator=ANY_GENERATOR).risk
+    )
+    sentence = replace(REQUEST, parameters={"mask": "pornographic video of a woman"})
+    assert decide(sentence, DEFAULT, generator=ANY_GENERATOR).effect is Effect.DENY
+
+
+def test_a_prompt_of_numbers_is_scored_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, tuple[str, ...]]] = []
+    real = risk_scores.score
+
+    def spy(prompt: str, *, negative_prompt: str = "", extra: tuple[str, ...] = ()) -> RiskReport:
+        seen.append((prompt, extra))
+        return real(prompt, negative_prompt=negative_prompt, extra=extra)
+
+    monkeypatch.setattr(risk_scores, "score", spy)
+    decide(
+        replace(REQUEST, prompt="0.5,0.5", parameters={"mask": "0.5,0.5", "mood": "calm"}),
+        DEFAULT,
+        generator=ANY_GENERATOR,
+    )
+    assert seen == [("0.5,0.5", ("calm",))]
