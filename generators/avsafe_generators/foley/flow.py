@@ -56,6 +56,7 @@ class Flow:
         self._dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._basis = np.zeros((0, 0, 3), np.float32)
         self._grid = np.zeros((0, 0, 2), np.float32)
+        self.change: Array = np.zeros((0, 0), np.uint8)  # of the last pair, the camera followed
         self.camera = np.zeros((2, 3))  # of the last pair: displacement = camera @ (x, y, 1)
 
     def between(self, before: Array, after: Array) -> tuple[Array, Array, Array]:
@@ -75,6 +76,7 @@ class Flow:
         # Grain alone makes flow in plain areas: no motion where the picture, followed as the camera
         # goes, stays the same.
         change = cv2.absdiff(before, _looked_up(after, self._grid + camera))
+        self.change = change
         grain = float(np.median(change[::3, ::3]))
         quiet = cv2.blur(change, (9, 9)) <= max(2.0, 1.6 * grain + 1.0)
         left = flow - camera

@@ -36,6 +36,7 @@ NOTHING = "nothing to sync to: no abrupt motion found"
 _FIRST_LINE_S, _PAUSE_S = 0.4, 0.5
 _LEAST_MOTION = 0.004  # sides/s on average over the frame: less does not move a texture fully
 _MOST_REPORTED = 500
+_FEW = 0.5  # events a second: with fewer, a word like "drum" makes it look for weaker ones
 
 INFO = GeneratorInfo(
     name="foley",
@@ -178,8 +179,13 @@ def _planned(
 ) -> tuple[Plan, dict[str, Any]]:
     from avsafe_generators.foley import music
     from avsafe_generators.foley.mixing import SOFT, Hit, Plan
+    from avsafe_generators.foley.seeing import strokes
 
     events = seen.events if wish.impacts else []
+    weak = bool(wish.impacts and wish.strike) and len(events) < _FEW * seen.frame_count / seen.rate
+    if weak:
+        rising = wish.strike in ("gun", "explosion", "thunder")
+        events = sorted([*events, *strokes(seen, rising=rising)], key=lambda e: e.time_s)
     synced = [e for e in events if e.kind != "shake"]
     if not events and not wish.asks:
         why = "impacts are left out" if seen.events else NOTHING
@@ -224,6 +230,12 @@ def _planned(
     ]  # fmt: skip
     if wish.ignored:
         notes.append("Words that are not in the vocabulary changed nothing.")
+    n_weak = sum(e.kind == "stroke" for e in events)
+    if n_weak:
+        notes.append(
+            f"{n_weak} of the events are weak evidence: small parts of the picture that stop or "
+            "start at once, taken because the prompt says that something strikes."
+        )
     sync = f"{len(synced)} abrupt changes of the picture have a sound" if synced else NOTHING
     details: dict[str, Any] = {
         "sync": sync if wish.impacts else "impacts are left out, as the prompt asks",

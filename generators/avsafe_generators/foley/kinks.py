@@ -31,7 +31,7 @@ _REACH, _ALIKE = 0.16, 0.35  # sides, share of the jump: how near and how simila
 _SHADOW_S = 0.25
 _ON = 0.4  # of the motion, beside the points: the thing goes on without them
 _TORN = 1  # displacements of a window that may fail the test there and back
-_SCORE = 18.0  # least sum of the jumps of all votes
+_SCORE = 28.0  # least sum of the jumps of all votes
 
 
 @dataclass

@@ -26,9 +26,9 @@ TARGET = 10 ** (-23 / 20)  # RMS of what sounds: gated, as BS.1770 gates, but no
 _DRIVE = 2.2  # how far the loudest impact may reach above the ceiling before it is bent
 _GATE_DB = 10.0
 _WINDOW = 19_200  # samples: 400 ms
-_BED, _MUSIC, _TONE = 0.35, 0.4, 0.02  # RMS beside impacts and voices, in shares of the target
+_BED, _MUSIC, _TONE = 0.6, 0.4, 0.02  # RMS beside impacts and voices, in shares of the target
 _DUCKED = 0.35  # amplitude of bed and music under a voice
-SOFT = {"hit": 1.0, "flash": 1.0, "start": 0.25, "shake": 0.3}
+SOFT = {"hit": 1.0, "flash": 1.0, "stroke": 0.8, "start": 0.25, "shake": 0.3}
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,17 @@ from avsafe_generators.foley.flow import HISTORY, Flow, Points, shrunk
 Array = NDArray[Any]
 
 
+_CELLS = (16, 10)  # columns and rows of the map of change
+_STROKE = 4.0  # grey levels by which the change in a cell must fall or rise at once
+_STROKE_GAP_S = 0.18
+
+
 @dataclass(frozen=True)
 class Event:
     """Something that would be heard."""
 
     time_s: float
-    kind: str  # hit | start | shake | flash
+    kind: str  # hit | start | shake | flash | stroke
     strength: float  # 0..1
     x: float  # 0 left .. 1 right
     y: float
@@ -42,6 +47,7 @@ class Seen:
     where: Array = field(default_factory=lambda: np.zeros(0))  # (f,) 0..1
     camera: Array = field(default_factory=lambda: np.zeros(0))  # (f,) sides/s
     light: Array = field(default_factory=lambda: np.zeros(0))  # (f,) mean luma
+    cells: Array = field(default_factory=lambda: np.zeros((0, 160)))  # (f, 160) change, grey levels
 
 
 class Watcher:
@@ -55,6 +61,7 @@ class Watcher:
         self._before: Array | None = None
         self._count = 0
         self._numbers: list[tuple[float, float, float, float]] = []
+        self._cells: list[Array] = []
         self.cuts: list[int] = []
 
     def frame(self, luma: Array) -> None:
@@ -68,14 +75,20 @@ class Watcher:
             self._end_scene()
         else:
             self._step(self._before, small, light)
+        if len(self._cells) <= self._count:
+            self._cells.append(np.zeros(_CELLS[0] * _CELLS[1], np.float16))
         self._before = small
         self._count += 1
 
     def _step(self, before: Array, small: Array, light: float) -> None:
+        import cv2
+
         side = float(np.sqrt(small.size))
         flow, left, torn = self._flow.between(before, small)
         self._points.step(flow, left, torn, self.rate)
         self._fields.append(left)
+        cells = cv2.resize(self._flow.change, _CELLS, interpolation=cv2.INTER_AREA)
+        self._cells.append(cells.astype(np.float16).ravel())
         self._look(side, kinks.CENTRE, self._count - 1)
         speed = np.hypot(left[::2, ::2, 0], left[::2, ::2, 1]) * (self.rate / side)
         total = float(speed.sum())
@@ -113,6 +126,7 @@ class Watcher:
             self._count, self.rate, [], [c / self.rate for c in self.cuts],
             numbers[:, 0], numbers[:, 1], numbers[:, 2], numbers[:, 3],
         )  # fmt: skip
+        seen.cells = np.array(self._cells)
         if self._before is not None:
             h, w = self._before.shape
             side = float(np.sqrt(self._before.size))
@@ -149,6 +163,34 @@ def _flashes(seen: Seen) -> list[Event]:
             out.append(
                 Event(k / seen.rate, "flash", float(np.clip(rise / 60, 0.3, 1)), 0.5, 0.5, 0)
             )
+    return out
+
+
+def strokes(seen: Seen, *, rising: bool) -> list[Event]:
+    """Weak evidence, for where words say that something strikes but no path could be followed: the
+    change within a small part of the picture ends at once (or begins at once: a shot)."""
+    if seen.frame_count < 4:
+        return []
+    cells = seen.cells.astype(np.float64)
+    step = np.diff(cells, axis=0) * (1 if rising else -1)
+    for cut in seen.cuts:
+        k = round(cut * seen.rate)
+        step[max(0, k - 2) : k + 2] = 0
+    usual = np.maximum(cells.std(axis=0), 1.0)
+    step[step < _STROKE] = 0
+    best = (step / usual).max(axis=1)
+    where = (step / usual).argmax(axis=1)
+    gap = max(1, round(_STROKE_GAP_S * seen.rate))
+    out: list[Event] = []
+    floor = max(1.0, 0.4 * float(np.percentile(best, 98)))
+    for k in range(len(best)):
+        if best[k] > floor and best[k] == best[max(0, k - gap) : k + gap + 1].max():
+            x, y = where[k] % _CELLS[0], where[k] // _CELLS[0]
+            time_s = (
+                k + 0.5
+            ) / seen.rate  # within the interval where the change broke off or began
+            out.append(Event(time_s, "stroke", float(np.clip(best[k] / 8, 0.2, 0.8)),
+                             (x + 0.5) / _CELLS[0], (y + 0.5) / _CELLS[1], 0.0))  # fmt: skip
     return out
 
 
