@@ -12,11 +12,11 @@ Methods: ``inpaint`` (avsafe_generators.inpaint), ``telea`` and ``ns`` (cv2.inpa
 by frame), ``membrane`` (the smooth fill of inpaint alone, frame by frame).
 
 Measures, inside the hole: PSNR (dB) from the mean squared error of all hole pixels, each frame
-counted alike; flicker, the mean absolute difference (grey levels) of a frame and the frame before it
+counted alike; flicker, the mean absolute difference (grey levels) of a frame and the one before it
 brought there by the optical flow of the *true* clip. ``truth`` has a flicker of its own (noise,
 errors of the flow): a method is judged by how much it lies above or below.
 
-    python benchmarks/inpainting.py --media DIR --out OUT [--frames 48] [--only NAME ...]
+    python benchmarks/inpainting.py --media DIR --out OUT [--frames 32] [--only NAME ...]
 
 Writes scores.jsonl (a run that was interrupted goes on where it stopped), aggregates.json and
 report.md: figures and file names, nothing of the clips.
@@ -220,7 +220,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--media", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--only", nargs="*", default=[])
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)

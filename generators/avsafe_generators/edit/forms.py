@@ -1,4 +1,5 @@
-"""The forms by which a clause is read: pattern, operation, task, and how its parameters are found."""
+# ruff: noqa: E501 - a pattern on one line is easier to read than one in pieces
+"""The forms by which a clause is read: pattern, operation, task, how its parameters are found."""
 
 from __future__ import annotations
 
@@ -183,7 +184,7 @@ def _recolour(clause: Clause, found: Found) -> dict[str, Any] | None:
     for match in re.finditer(rf"\b(?:{words.ANY_COLOUR})\b", clause.text):
         clause.take(*match.span())
     if len(named) == 1:
-        of_thing = re.search(rf"\b(?:the|il|la|lo|i|le) {words.ANY_COLOUR}\b", clause.text)
+        of_thing = re.search(rf"\b(?:the|il|la|lo|i|le) (?:{words.ANY_COLOUR})\b", clause.text)
         if of_thing and not start:
             return None  # only the thing's own colour: no target
         return {"target": named[0], **region}

@@ -130,8 +130,12 @@ def stabilise(clip: Clip) -> Clip:
                 ]
             )
             border = cv2.BORDER_REFLECT_101
-            moved = cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_CUBIC, borderMode=border)
-            kept = None if mask is None else cv2.warpAffine(mask, matrix, size, borderMode=border)
+            moved: Any = cv2.warpAffine(
+                frame, matrix, size, flags=cv2.INTER_CUBIC, borderMode=border
+            )
+            kept: Any = (
+                None if mask is None else cv2.warpAffine(mask, matrix, size, borderMode=border)
+            )
             yield moved, kept
 
     return replace(clip, pairs=pairs)
@@ -144,16 +148,18 @@ def _camera_path(clip: Clip) -> NDArray[np.float64]:
     scale = min(1.0, 480 / max(clip.width, clip.height))
     size = (max(16, round(clip.width * scale)), max(16, round(clip.height * scale)))
     middle = np.array([clip.width / 2, clip.height / 2])
-    steps, last = [np.zeros(4)], None
+    steps = [np.zeros(4)]
+    last: Any = None
     for frame, _ in clip.pairs():
         grey = cv2.resize(
             cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA
         )
         if last is not None:
             step = np.zeros(4)
-            points = cv2.goodFeaturesToTrack(last, 250, 0.01, 8)
+            points: Any = cv2.goodFeaturesToTrack(last, 250, 0.01, 8)
             if points is not None and len(points) >= 8:
-                moved, found, _ = cv2.calcOpticalFlowPyrLK(last, grey, points, None)
+                tracker: Any = cv2.calcOpticalFlowPyrLK
+                moved, found, _ = tracker(last, grey, points, None)
                 keep = found.ravel() == 1
                 matrix = None
                 if keep.sum() >= 8:
@@ -199,8 +205,8 @@ def text(
         rim_colour = (0, 0, 0) if sum(paint) > 240 else (255, 255, 255)
         pen.text((x, y - top), text, font=font, fill=(*paint, 255), stroke_width=rim,
                  stroke_fill=(*rim_colour, 255))  # fmt: skip
-        pixels_of = np.asarray(layer, np.float32)
-        return pixels_of[..., :3], pixels_of[..., 3:] / 255
+        rgba = np.asarray(layer, np.float32)
+        return rgba[..., :3], (rgba[..., 3:] / 255).astype(np.float32)
 
     def pairs() -> Iterator[Pair]:
         letters, alpha = drawn()

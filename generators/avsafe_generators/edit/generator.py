@@ -45,10 +45,10 @@ INFO = GeneratorInfo(
     realism="photorealistic",
     max_duration_s=MAX_SECONDS,
     max_pixels=MAX_PIXELS,
-    # IPTC: "minor augmentation or correction by algorithm"
+    # IPTC: altered by an algorithm, nothing in it made up
     digital_source_type="http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced",
-    summary="Edits real footage by instruction (English, Italian) with real operators: colour, time, "
-    "frame, text, blur, removal with a mask. It adds no objects and changes no people.",
+    summary="Edits real footage by instruction (English, Italian) with real operators: colour, "
+    "time, frame, text, blur, removal with a mask. It adds no objects and changes no people.",
     card="cards/edit.md",
 )
 
@@ -157,6 +157,7 @@ class Edit:
             details={
                 "operations": [operation.as_json() for operation in operations],
                 "ignored": list(understood.ignored),
+                "notes": _notes(operations, masked),
                 "untouched": _untouched(operations, names, masked),
             },
         )
@@ -303,8 +304,8 @@ def _check_masks(operations: tuple[Operation, ...], masked: bool) -> None:
                 else "pass"
             )  # fmt: skip
             raise UsageError(
-                f"{operation.text!r} needs to know where: {hint} --mask, a box x,y,w,h in fractions "
-                "of the frame, or a picture or video that is white on the subject."
+                f"{operation.text!r} needs to know where: {hint} --mask, a box x,y,w,h in "
+                "fractions of the frame, or a picture or video that is white on the subject."
             )
         if needs and gone:
             raise UsageError(
@@ -312,6 +313,22 @@ def _check_masks(operations: tuple[Operation, ...], masked: bool) -> None:
                 "order."
             )
         gone = gone or name == "remove"
+
+
+def _notes(operations: tuple[Operation, ...], masked: bool) -> list[str]:
+    """What somebody should know of the result: a colour is found, no thing is."""
+    notes = []
+    for operation in operations:
+        given = operation.parameters
+        named = str(given.get("source") or given.get("where") or "").removeprefix("colour ")
+        if named in regions.PAINTS and not masked:
+            notes.append(
+                f"{operation.name}: everything {named} in the frame is meant, whatever it is; pass "
+                "--mask to keep it to one thing"
+            )
+        if operation.name == "style":
+            notes.append("style: a simple filter; the generator stylize does more")
+    return notes
 
 
 def _untouched(operations: tuple[Operation, ...], names: set[str], masked: bool) -> str:

@@ -88,9 +88,9 @@ def parse(prompt: str) -> Instructions:
         )
     if not operations:
         raise NotUnderstood(
-            f"edit understands nothing of {prompt[:80]!r}. It can do: {CAN}. For example: \"make "
-            "the red car blue and slow down 2x\", \"ritaglia in quadrato e metti in bianco e nero\"."
-        )  # fmt: skip
+            f"edit understands nothing of {prompt[:80]!r}. It can do: {CAN}. For example: 'make "
+            "the red car blue and slow down 2x', 'ritaglia in quadrato e metti in bianco e nero'."
+        )
     if len(operations) > MOST_OPERATIONS:
         raise UsageError(
             f"{len(operations)} operations in one instruction; at most {MOST_OPERATIONS} are done. "

@@ -1,13 +1,13 @@
 """Where an edit works: soft masks by colour, by face, by the user's mask, by half of the frame.
 
 Masks by colour are smooth functions of hue, saturation and brightness, with no threshold that a
-little noise could cross and nothing carried over from the frame before: they don't flicker and don't
-lag. Legend: a mask is (h, w) float32 in 0..1; hues are degrees.
+little noise could cross and nothing carried over from the frame before: they hardly flicker and
+don't lag. Legend: a mask is (h, w) float32 in 0..1; hues are degrees.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from avsafe_generators.edit.clip import F32
 # name -> hue, half width where the mask is 1, least saturation; then where it is painted: RGB.
 _HUES = {
     "red": (0.0, 14.0), "orange": (26.0, 10.0), "yellow": (52.0, 13.0), "green": (118.0, 42.0),
-    "cyan": (187.0, 16.0), "blue": (222.0, 24.0), "purple": (277.0, 22.0), "pink": (330.0, 18.0),
+    "cyan": (187.0, 16.0), "blue": (222.0, 24.0), "purple": (277.0, 22.0), "pink": (338.0, 18.0),
     "brown": (24.0, 14.0),
 }  # fmt: skip
 PAINTS = {
@@ -46,8 +46,9 @@ def of_colour(frame: Frame, name: str) -> F32:
     """
     import cv2
 
-    hsv = cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
+    hsv: Any = cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)
     hue, full, value = hsv[..., 0], hsv[..., 1], hsv[..., 2]
+    mask: Any
     if name in ("black", "white", "grey"):
         pale = 1 - ramp(full, 0.15, 0.35)
         if name == "white":
@@ -59,17 +60,23 @@ def of_colour(frame: Frame, name: str) -> F32:
     else:
         centre, half = _HUES[name]
         apart = np.abs((hue - centre + 180) % 360 - 180)
-        mask = 1 - ramp(apart, half, half + _EDGE)
-        mask = mask * ramp(full, 0.22, 0.42) * ramp(value, 0.10, 0.22)
+        near = 1 - ramp(apart, half, half + _EDGE)
+        mask = near * ramp(full, 0.22, 0.42) * ramp(value, 0.10, 0.22)
         if name == "brown":
             mask = mask * (1 - ramp(value, 0.5, 0.7))
         if name == "orange":
             mask = mask * ramp(value, 0.45, 0.65)
     sigma = max(1.0, max(frame.shape[:2]) / 100)
-    company = cv2.GaussianBlur(mask, (0, 0), sigma)
-    mask = cv2.GaussianBlur(mask * ramp(company, 0.12, 0.4), (0, 0), 0.8)
+    company: Any = cv2.GaussianBlur(mask, (0, 0), sigma)
+    mask = mask * ramp(company, 0.12, 0.4)
+    if name in _HUES:
+        # amid the colour, its paler and its shifted parts belong to it: highlights, shadows
+        amid = ramp(cv2.GaussianBlur(mask, (0, 0), 2.5 * sigma), 0.25, 0.6)
+        wide = 1 - ramp(apart, half + 8, half + 8 + 2 * _EDGE)
+        mask = np.maximum(mask, amid * wide * ramp(full, 0.06, 0.16) * ramp(value, 0.08, 0.18))
+    mask = cv2.GaussianBlur(mask, (0, 0), 0.8)
     mask[mask < 0.02] = 0
-    return cast(F32, np.minimum(1.0, mask * 1.0).astype(np.float32))
+    return cast(F32, np.clip(mask, 0, 1).astype(np.float32))
 
 
 def of_faces(frame: Frame) -> F32:
@@ -107,10 +114,10 @@ def region(where: str | None, frame: Frame, mask: F32 | None) -> F32 | None:
         return half
     if mask is None:
         raise UsageError(
-            f"The {where} can't be told apart without help: pass --mask (a box x,y,w,h, a picture or "
-            "a video), white on the subject. Everything else is then the background."
+            f"The {where} can't be told apart without help: pass --mask (a box x,y,w,h, a picture "
+            "or a video), white on the subject. Everything else is then the background."
         )
-    return cast(F32, 1 - mask) if where == "background" else mask
+    return 1 - mask if where == "background" else mask
 
 
 def blended(frame: Frame, picture: F32, mask: F32 | None) -> Frame:

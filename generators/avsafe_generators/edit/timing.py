@@ -105,7 +105,7 @@ def speed(clip: Clip, factor: float) -> Clip:
 def _flows(one: Frame, other: Frame) -> tuple[F32, F32, bool]:
     import cv2
 
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     scale = min(1.0, 640 / max(one.shape[:2]))
     size = (max(16, round(one.shape[1] * scale)), max(16, round(one.shape[0] * scale)))
     greys = [
@@ -214,7 +214,7 @@ def freeze(clip: Clip, at: str = "end", seconds: float = 1.0) -> Clip:
 
 
 def fade(clip: Clip, into: bool, seconds: float = 1.0, colour: str = "black") -> Clip:
-    """From or to a colour, the sound from or to silence; frames outside the fade stay as they are."""
+    """From or to a colour, the sound from or to silence; other frames stay as they are."""
     length = max(1, min(clip.count, round(seconds * float(clip.rate))))
     tone = 255.0 if colour == "white" else 0.0
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a pattern on one line is easier to read than one in pieces
 """The words that ``edit`` knows, in English and Italian, as patterns over plain text.
 
 Plain text is lower case, without accents and apostrophes, quotations replaced by ``qtextN``.
@@ -88,7 +89,7 @@ IMPOSSIBLE = (
 # Words that carry no meaning of their own: never reported as ignored.
 SMALL = re.compile(
     r"(?:a|an|the|it|its|this|that|these|those|to|of|in|on|at|by|for|from|into|with|as|is|are|be|so|"
-    r"up|out|off|all|whole|please|can|could|you|i|me|my|we|want|would|like|video|clip|footage|movie|"
+    r"up|out|off|all|whole|please|can|could|you|i|me|my|we|text|title|caption|style|words|saying|increas\w*|rais\w*|boost\w*|testo|scritta|titolo|stile|aument\w*|alz\w*|want|would|like|video|clip|footage|movie|"
     r"film|picture|image|scene|frames?|shot|make|makes?|turn|set|apply|give|put|add|do|let|get|look|"
     r"looks?|effect|filter|more|only|just|also|too|very|some|version|instead|them|colou?rs?|"
     r"il|lo|la|i|gli|le|l|un|uno|una|di|del|della|dello|dei|delle|degli|da|dal|dalla|al|allo|alla|"

@@ -45,7 +45,8 @@ def spread(values: F32, weight: F32, settle: int = 0) -> F32:
         total, seen = levels[-1]
         if max(seen.shape) <= 2:
             break
-        levels.append((_channels(cv2.pyrDown(total), values.shape[2]), cv2.pyrDown(seen)))
+        smaller: Any = cv2.pyrDown(seen)
+        levels.append((_channels(cv2.pyrDown(total), values.shape[2]), smaller))
     total, seen = levels[-1]
     mean = (total.sum((0, 1)) / max(float(seen.sum()), 1e-6)).astype(np.float32)
     filled = np.broadcast_to(mean, total.shape).astype(np.float32)
@@ -92,7 +93,7 @@ def continued(picture: F32, hole: Hole) -> F32:
     drawn = cv2.resize(drawn, hole.shape[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
     result = picture.copy()
     result[hole] = (0.5 * (soft + drawn))[hole]
-    return cast(F32, result)
+    return result
 
 
 def hidden(frame: Frame, hole: Hole, how: str, colour: tuple[int, int, int]) -> F32:

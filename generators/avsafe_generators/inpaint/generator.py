@@ -59,7 +59,7 @@ INFO = GeneratorInfo(
     realism="photorealistic",
     max_duration_s=MAX_SECONDS,
     max_pixels=MAX_PIXELS,
-    # IPTC: "mix or composite of several elements, at least one of which is synthetic"
+    # IPTC: a composite with a synthetic element; the hole is that element
     digital_source_type="http://cv.iptc.org/newscodes/digitalsourcetype/compositeSynthetic",
     controls=("fill", "grow", "reach_s"),
     summary="Fills a masked hole of real footage with what other frames show of the place; what no "

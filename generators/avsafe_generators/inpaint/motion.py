@@ -59,7 +59,7 @@ def look(frame: Frame, hole: Hole) -> Look:
     total = cv2.resize(grey * seen, size, interpolation=cv2.INTER_AREA)
     share = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
     unseen = share < 0.25
-    small = total / np.maximum(share, 1e-3)
+    small: Any = total / np.maximum(share, 1e-3)
     if unseen.any():
         small = spread(small[..., None], (~unseen).astype(np.float32), settle=4)[..., 0]
     return Look(np.clip(small + 0.5, 0, 255).astype(np.uint8), unseen, scale)
@@ -69,7 +69,7 @@ def step(before: Look, after: Look) -> Step:
     """The motion between two neighbouring frames, both ways, completed inside the holes."""
     import cv2
 
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     fore = flow.calc(before.grey, after.grey, None)
     back = flow.calc(after.grey, before.grey, None)
     holes = _grown(before.hole | after.hole)
