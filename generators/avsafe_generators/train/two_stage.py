@@ -143,7 +143,13 @@ def figures(weights: Any, count: int, seed: int, *, unseen: bool, **how: Any) ->
     for i, (_, described) in enumerate(cases):
         shown = latents.decode(g[i], o[i], m[i], width=512, height=512,
                                duration_s=latents.DURATION_S, seed=i)  # fmt: skip
-        for name, ok in judge.judged(described, shown).items():
+        checks = list(judge.judged(described, shown).items())
+        for wish, one in zip(_each(described), judge.objects(described, shown), strict=True):
+            if "motion" in one:
+                number = "one word" if len(wish.motions) == 1 else "several words"
+                checks += [("motion of each object", one["motion"]),
+                           (f"motion of each object, {number}", one["motion"])]  # fmt: skip
+        for name, ok in checks:
             total[name] += 1
             good[name] += ok
     return {
@@ -151,6 +157,10 @@ def figures(weights: Any, count: int, seed: int, *, unseen: bool, **how: Any) ->
         "n": dict(sorted(total.items())),
         "cpu_s_per_clip": cost,
     }
+
+
+def _each(described: parse.Description) -> list[parse.Wish]:
+    return [wish for wish in described.wishes for _ in range(wish.count)]
 
 
 def main(argv: list[str]) -> None:

@@ -129,24 +129,29 @@ def right(wish: Wish, body: Body | None) -> dict[str, bool]:
 
 
 def judged(text: Description, scene: Scene) -> dict[str, bool]:
-    """Everything that the prompt asked for: right or wrong in the scene."""
-    wishes = [wish for wish in text.wishes for _ in range(wish.count)]
-    out = {"objects": len(scene.bodies) == len(wishes)} if wishes else {}
-    each = [
-        right(wish, scene.bodies[i] if i < len(scene.bodies) else None)
-        for i, wish in enumerate(wishes)
-    ]
+    """Everything that the prompt asked for: right or wrong in the scene; of objects, of all."""
+    each = objects(text, scene)
+    out = {"objects": len(scene.bodies) == len(each)} if each else {}
     for name in ("colour", "shape", "material", "motion"):
         checks = [checks[name] for checks in each if name in checks]
         if checks:
             out[name] = all(checks)
-    if len(wishes) == MAX_OBJECTS:
+    if len(each) == MAX_OBJECTS:
         looks = [c.get("colour", True) and c.get("shape", True) for c in each]
         out["two objects: looks"] = all(looks)
         out["two objects: looks and motion"] = all(looks) and out.get("motion", True)
     if text.setting:
         out["background"] = scene.setting == text.setting
     return out
+
+
+def objects(text: Description, scene: Scene) -> list[dict[str, bool]]:
+    """``right`` of each object that the prompt asked for, in its order."""
+    wishes = [wish for wish in text.wishes for _ in range(wish.count)]
+    return [
+        right(wish, scene.bodies[i] if i < len(scene.bodies) else None)
+        for i, wish in enumerate(wishes)
+    ]
 
 
 def misses(text: Description, scene: Scene) -> list[str]:
