@@ -269,6 +269,7 @@ def test_a_pipeline_without_step_reports_still_moves_and_stops(model, monkeypatc
     [
         ("stable_diffusion", Task.TEXT_TO_VIDEO, "no number of frames"),
         ("wan", Task.IMAGE_TO_VIDEO, "no video from a picture"),
+        ("wan_image_to_video", Task.TEXT_TO_VIDEO, "needs an input"),
         ("wan", Task.STYLIZE_VIDEO, "neither a video nor a picture"),
         ("wan_video_to_video", Task.INPAINT_VIDEO, "no mask"),
         ("wan", Task.VIDEO_TO_AUDIO, "no sound"),

@@ -33,6 +33,7 @@ class Signature:
 
     pipeline: str
     defaults: Mapping[str, Any]
+    required: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, pipeline: type) -> Signature:
@@ -44,6 +45,7 @@ class Signature:
                 for name, item in parameters.items()
                 if name != "self"
             },
+            frozenset(n for n, i in parameters.items() if i.default is inspect.Parameter.empty),
         )
 
     def __contains__(self, name: str) -> bool:
@@ -79,6 +81,9 @@ def way(request: GenerationRequest, signature: Signature) -> Way:
         return "sound"
     if signature.makes is Kind.AUDIO:
         raise signature.cannot(task, "it makes sound alone")
+    inputs = {"image", "video"} & signature.required
+    if inputs and task is Task.TEXT_TO_VIDEO:
+        raise signature.cannot(task, f"it needs an input ({inputs.pop()}) to begin with")
     if task is Task.TEXT_TO_VIDEO:
         if "num_frames" not in signature:
             raise signature.cannot(task, "it takes no number of frames")
@@ -104,6 +109,8 @@ def way(request: GenerationRequest, signature: Signature) -> Way:
 
 def _way_of_picture(request: GenerationRequest, signature: Signature, has_picture: bool) -> Way:
     if not has_picture:
+        if {"image", "video"} & signature.required:
+            raise signature.cannot(request.task, "it needs an input to begin with")
         if signature.makes is Kind.VIDEO and "num_frames" not in signature:
             raise signature.cannot(request.task, "it makes videos alone")
         return "new"

@@ -80,7 +80,7 @@ class Diffusers:
     # For a listing: what must be there beside avsafe.
     needs = (
         "package torch", "package diffusers", "package transformers", "package accelerate",
-        "a model (safetensors)",
+        "package ftfy", "a model (safetensors)",
     )  # fmt: skip
 
     def __init__(self, model: Listed | None = None) -> None:

@@ -32,7 +32,8 @@ def diffusers() -> Any:
             transformers: Any = import_module("transformers")
             library: Any = import_module("diffusers")
             import_module("diffusers.pipelines")
-            import_module("accelerate")  # Wan and others don't load without it
+            for needed in ("accelerate", "ftfy"):  # Wan and others don't run without them
+                import_module(needed)
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"The generator diffusers needs the package {error.name}. {_HINT}"
