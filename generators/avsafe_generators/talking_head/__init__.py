@@ -1,4 +1,4 @@
-"""A portrait and speech -> a head that speaks: motion by a small diffusion model, drawn by a warp."""
+"""A portrait and speech -> a head that speaks: a small diffusion model moves it, a warp draws."""
 
 from avsafe_generators.talking_head.generator import TalkingHead
 

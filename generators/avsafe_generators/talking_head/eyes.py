@@ -1,4 +1,4 @@
-"""Eyes of a portrait: lids that close, irises that look elsewhere. Both in the portrait's own place.
+"""Eyes of a portrait: lids that close, irises that look elsewhere. In the portrait's own place.
 
 Legend: an eye's patch is (h, w) px around it; ``a`` runs along the eye from 0 at one corner to 1 at
 the other, ``b`` downwards across it, in px.

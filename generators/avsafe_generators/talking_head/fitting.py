@@ -113,7 +113,7 @@ def _fit_eye(frame: Frame, points: NDArray[Any], eye: list[int], between: float)
         return
     patch = frame[low[1] : high[1], low[0] : high[0]]
     lab = cv2.cvtColor(patch, cv2.COLOR_RGB2LAB).astype(np.float64)
-    below = outline.mean(0) + [0, 0.22 * between] - low  # skin of the lower lid
+    below = outline.mean(0) + np.array([0, 0.22 * between]) - low  # skin of the lower lid
     y, x = (int(np.clip(v, 2, n - 3)) for v, n in zip(below[::-1], patch.shape[:2], strict=True))
     skin = np.median(lab[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3), 0)
     strange = np.sqrt((((lab - skin) * [0.5, 1.0, 1.0]) ** 2).sum(-1))

@@ -66,7 +66,7 @@ INFO = GeneratorInfo(
         "sound_strength",
         "control_strength",
         "voice",
-    ),  # fmt: skip
+    ),
     summary="A portrait speaks: lips, head, brows and blinks by a small diffusion model that hears "
     "the speech, drawn by warping the portrait; a prompt is read by the system's speech engine.",
     card="cards/talking-head.md",

@@ -68,8 +68,8 @@ def _seen(portrait: Frame, name: str) -> faces.Landmarks:
     found = faces.landmarks(portrait, largest)
     if not found.doubt <= _MAX_DOUBT:
         raise UsageError(
-            f"The face in {name} can't be made out (turned away, covered or blurred). Pass one seen "
-            f"from the front, or say where it is: {HOW}."
+            f"The face in {name} can't be made out (turned away, covered or blurred). Pass one "
+            f"seen from the front, or say where it is: {HOW}."
         )
     return found
 

@@ -1,8 +1,8 @@
 """The motion model: speech -> head pose, blinks, brows, lips and jaw, 25 times a second.
 
 A transformer that denoises windows of 64 frames given the 10 frames before them (flow matching,
-the network predicts the clean motion), in numpy. The conditions - sound and six controls - were each
-left out at times in training, so that each can be strengthened at sampling, as in VASA-1
+the network predicts the clean motion), in numpy. The conditions - sound and six controls - were
+each left out at times in training, so that each can be strengthened at sampling, as in VASA-1
 (arXiv:2404.10667, section 3.2).
 
 Legend: ``b`` batch, ``f`` = 74 frames of a window, ``c`` = 16 channels of ``anatomy``, ``k`` = 6

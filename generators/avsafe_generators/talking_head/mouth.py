@@ -39,9 +39,9 @@ class Mouth:
             x, y = int(np.clip(x, 2, w - 3)), int(np.clip(y, 2, h - 3))
             skin.append(portrait[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3))
         colour = np.median(np.concatenate(skin), 0).astype(np.float32)
-        light = float(np.clip(colour @ [0.3, 0.59, 0.11] / 150, 0.45, 1.15))
+        light = float(np.clip(colour @ [0.3, 0.59, 0.11] / 150, 0.62, 1.15))
         tint = colour / max(1.0, float(colour.max()))
-        cast = (0.75 + 0.25 * tint / max(1e-3, float(tint.mean()))).astype(np.float32)
+        cast = (0.85 + 0.15 * tint / max(1e-3, float(tint.mean()))).astype(np.float32)
         self._teeth = np.array([222, 212, 198], np.float32) * light * cast
         self._tongue = np.array([150, 74, 70], np.float32) * light * cast
         self._dark = np.array([34, 12, 12], np.float32) * light * cast

@@ -84,7 +84,7 @@ class Renderer:
         face = np.tensordot(brow, self._components[: anatomy.BROW], 1)
         face = face + self._fit * np.tensordot(mouth, self._components[anatomy.BROW :], 1)
         face = face + self._rest
-        return self._untangled(face)
+        return self._untangled(np.asarray(face))
 
     def _untangled(self, face: NDArray[Any]) -> NDArray[Any]:
         """Lips that would pass through each other meet instead."""
@@ -113,7 +113,8 @@ class Renderer:
         points = self.head.landmarks(face, pose)
         map_x, map_y = self._maps(upper, lower, points[INNER])
         out = cv2.remap(texture, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        jaw = float(face[anatomy.PLACE[152], 1])
+        # the lip covers all but the edge of the lower teeth
+        jaw = float(max(face[anatomy.PLACE[152], 1], face[anatomy.PLACE[14], 1] - 0.04))
         self._mouth.draw(out, points[INNER], self._place(pose), max(0.0, jaw), self._width)
         return np.asarray(out, np.uint8)
 
@@ -166,7 +167,7 @@ class Renderer:
         depth = float(self.head.body[INNER, 2].mean()) - 0.06
         base = np.array([[0, 0], [1, 0], [0, 1]], float) + self._line
         body = np.column_stack([base, np.full(3, depth)])
-        view = self.head._posed(body @ self.head.turn.T, pose)[:, :2]
+        view = self.head.posed(body @ self.head.turn.T, pose)[:, :2]
         px = view * self.head.scale + self.head.shift
         out = np.linalg.inv(np.column_stack([px[1] - px[0], px[2] - px[0]]))
         return np.column_stack([out, -out @ px[0]])

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from avsafe.errors import GeneratorFailed, MissingExtra, MissingStream, UsageError
 from avsafe.media.replay import Replay
 from avsafe.types import Media, Samples
-from avsafe_generators import asking
 from avsafe_generators.talking_head.features import RATE_HZ
 
 MAX_S = 120.0
@@ -29,6 +28,7 @@ MAX_CHARS = 1800  # about 120 s when spoken
 ENGINE = "espeak-ng"
 _VOICE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+){0,3}(\+[a-zA-Z0-9]+)?")
 _BLOCK = 4800
+_MAX_VALUES = 60e6  # held in memory: 240 MB
 _ENGINE_TIMEOUT_S = 60
 
 
@@ -44,35 +44,54 @@ class Speech:
 
 
 def given(media: Media, limit_s: float | None = None) -> Speech:
-    """The sound of a file, at most 120 s; ``limit_s`` cuts its end off.
+    """The sound of a file, at most 120 s, held in memory; ``limit_s`` cuts its end off.
 
-    Raises UsageError for too long (before it is decoded) and too short, MissingStream without sound.
+    Raises UsageError for too long (before it is decoded) and too short, MissingStream without
+    sound.
     """
     from avsafe.media import decode
 
-    heard = asking.sound(media, RATE_HZ, max_duration_s=MAX_S)
-    duration_s = min(len(heard) / RATE_HZ, MAX_S, limit_s or MAX_S)
-    _long_enough(duration_s, media.path.name)
-    raw = decode(media.path)
-    source, rate_hz = raw.samples, raw.rate_hz
-    if source is None:
-        raise MissingStream(f"{media.path.name} has no sound.")
-    whole = len(heard) / RATE_HZ <= duration_s + 1e-9
-    total = None if whole else round(duration_s * rate_hz)
+    name, stream = media.path.name, media.audio
+    if stream is None:
+        raise MissingStream(f"{name} has no sound (it is {media.kind}). Pass speech.")
+    if media.duration_s is not None and media.duration_s > MAX_S + 0.5:
+        raise UsageError(
+            f"{name} lasts {media.duration_s:.1f} s; a talking head speaks for at most "
+            f"{MAX_S:g} s. Cut it."
+        )
+    if MAX_S * stream.rate_hz * stream.channels > _MAX_VALUES:
+        raise UsageError(
+            f"{name} has {stream.channels} channels at {stream.rate_hz} Hz; that is too much to "
+            "hold for a talking head. Pass it with one or two channels at 48000 Hz."
+        )
+    raw = decode(media.path, max_duration_s=MAX_S + 0.5)
+    parts = [np.asarray(block, np.float32) for block in raw.samples or ()]
+    if not parts:
+        raise MissingStream(f"The sound of {name} is empty.")
+    limit_s = min(MAX_S, limit_s or MAX_S)
+    sound = np.concatenate(parts, axis=1)[:, : round(limit_s * raw.rate_hz)]
+    if sound.shape[1] / raw.rate_hz < MIN_S:
+        raise UsageError(
+            f"{name} lasts {sound.shape[1] / raw.rate_hz:.2f} s; a talking head needs at least "
+            f"{MIN_S:g} s of speech."
+        )
+    return _speech(sound, raw.rate_hz)
+
+
+def _speech(sound: Samples, rate_hz: int) -> Speech:
+    from scipy.signal import resample_poly
+
+    heard = sound.mean(0)
+    if rate_hz != RATE_HZ:
+        ratio = Fraction(RATE_HZ, rate_hz)
+        heard = resample_poly(heard, ratio.numerator, ratio.denominator)
 
     def blocks() -> Iterator[Samples]:
-        left = total
-        for block in source:
-            part = block if left is None else block[:, :left]
-            if part.shape[1]:
-                yield np.clip(part, -1, 1).astype(np.float32, copy=False)
-            if left is not None:
-                left -= part.shape[1]
-                if left <= 0:
-                    return
+        for start in range(0, sound.shape[1], _BLOCK):
+            yield np.clip(sound[:, start : start + _BLOCK], -1, 1)
 
-    heard = heard[: round(duration_s * RATE_HZ)]
-    return Speech(Replay(blocks), rate_hz, raw.channels, heard, duration_s)
+    duration_s = sound.shape[1] / rate_hz
+    return Speech(Replay(blocks), rate_hz, len(sound), heard.astype(np.float32), duration_s)
 
 
 def spoken(prompt: str, voice: str = "en") -> Speech:
@@ -81,8 +100,6 @@ def spoken(prompt: str, voice: str = "en") -> Speech:
     The prompt goes through standard input: no shell sees it, and no option can hide in it. Raises
     MissingExtra without the engine, UsageError for a prompt or voice that it can't read.
     """
-    from scipy.signal import resample_poly
-
     from avsafe.media import decode
 
     text = prompt.replace("\x00", " ").strip()
@@ -128,18 +145,4 @@ def spoken(prompt: str, voice: str = "en") -> Speech:
             "The prompt has nothing that can be spoken. Write a sentence, or pass the speech with "
             "--audio FILE."
         )
-    ratio = Fraction(RATE_HZ, raw.rate_hz)
-    heard = resample_poly(sound.mean(0), ratio.numerator, ratio.denominator).astype(np.float32)
-
-    def blocks() -> Iterator[Samples]:
-        for start in range(0, sound.shape[1], _BLOCK):
-            yield np.clip(sound[:, start : start + _BLOCK], -1, 1)
-
-    return Speech(Replay(blocks), raw.rate_hz, len(sound), heard, duration_s)
-
-
-def _long_enough(duration_s: float, name: str) -> None:
-    if duration_s < MIN_S:
-        raise UsageError(
-            f"{name} lasts {duration_s:.2f} s; a talking head needs at least {MIN_S:g} s of speech."
-        )
+    return _speech(sound, raw.rate_hz)

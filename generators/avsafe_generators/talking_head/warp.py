@@ -25,7 +25,7 @@ _LOWER_LIP = [*GROUPS["lips_outer"][1:10], *GROUPS["lips_inner"][1:10]]
 _UPPER_LIP = [*GROUPS["lips_outer"][11:], *GROUPS["lips_inner"][11:]]
 _REACH = 0.55  # between the eyes: how far a landmark pulls the skin around it
 _HOLD = 2e-3  # how much smoother than exact the flow may be
-_ROUNDS = 5  # of the fixed point that turns a flow round
+_ROUNDS = 7  # of the fixed point that turns a flow round
 _NECK = np.array([0.0, 2.35, -0.95])  # about which a head turns, in distances between the eyes
 
 
@@ -66,7 +66,6 @@ class Head:
         upper = np.setdiff1d(np.arange(len(shape)), _LOWER_LIP)
         lower = np.setdiff1d(np.arange(len(shape)), _UPPER_LIP)
         self._layers = [self._pull(mine, which) for which in (upper, lower)]
-        self._last: list[Array | None] = [None, None]
 
     def _relief(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Depth of every grid point, and how far it goes along with the head: (g,), (g,)."""
@@ -86,8 +85,8 @@ class Head:
         # nothing at the frame's edge moves: no border is pulled in
         return depth, along
 
-    def _pull(self, mine: NDArray[Any], which: NDArray[np.intp]) -> tuple[Any, Array, Array]:
-        """Displacements of the landmarks ``which`` -> those of the grid and of all landmarks."""
+    def _pull(self, mine: NDArray[Any], which: NDArray[np.intp]) -> tuple[NDArray[np.intp], Array]:
+        """From displacements of the landmarks ``which`` to those of the grid: (g, n)."""
 
         def kernel(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:  # Matérn, smoothness 3/2
             r = np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1)) * (np.sqrt(3) / _REACH)
@@ -96,16 +95,17 @@ class Head:
         control = mine[which]
         inverse = np.linalg.inv(kernel(control, control) + _HOLD * np.eye(len(control)))
         on_grid = kernel(self._view, control) @ inverse
-        return which, on_grid.astype(np.float32), (kernel(mine, control) @ inverse).astype("f4")
+        return which, on_grid.astype(np.float32)
 
     def landmarks(self, face: NDArray[Any], pose: Pose) -> NDArray[np.float64]:
         """Where the landmarks go: ``face`` (p, 2) displacements on the head -> (p, 2) px."""
         body = self.body.copy()
         body[:, :2] += face
         view = body @ self.turn.T
-        return self._posed(view, pose)[:, :2] * self.scale + self.shift
+        return self.posed(view, pose)[:, :2] * self.scale + self.shift
 
-    def _posed(self, view: NDArray[Any], pose: Pose) -> NDArray[Any]:
+    def posed(self, view: NDArray[Any], pose: Pose) -> NDArray[Any]:
+        """Points as the viewer sees them (..., 3), turned about the neck and brought nearer."""
         turn = anatomy.rotation(pose.yaw, pose.pitch, pose.roll)
         turned = (view - self.neck) @ turn.T + self.neck
         middle = np.array([0.0, 0.4, 0.0])
@@ -115,28 +115,26 @@ class Head:
         """The flow of either layer on the grid: 2 x (rows, columns, 2) px."""
         moved = face @ self.turn[:2, :2].T  # as the viewer sees it
         out = []
-        for number, (which, on_grid, _) in enumerate(self._layers):
+        for which, on_grid in self._layers:
             view = np.column_stack([self._view, self._depth])
             pulled = view.copy()
             pulled[:, :2] += on_grid @ moved[which].astype(np.float32)
-            shift = (self._posed(pulled, pose) - pulled)[:, :2] * self._along[:, None]
+            shift = (self.posed(pulled, pose) - pulled)[:, :2] * self._along[:, None]
             forward = (pulled[:, :2] - view[:, :2] + shift) * self.scale
             shaped = forward.reshape(self.rows, self.columns, 2).astype(np.float32)
-            out.append(self._turned_round(shaped, number))
+            out.append(self._turned_round(shaped))
         return out[0], out[1]
 
-    def _turned_round(self, forward: Array, number: int) -> Array:
-        """``back(q) = -forward(q + back(q))``, from the flow of the frame before."""
+    def _turned_round(self, forward: Array) -> Array:
+        """``back(q) = -forward(q + back(q))``, found by iteration."""
         import cv2
 
         step = self.step.astype(np.float32)
         rows, columns = np.mgrid[0 : self.rows, 0 : self.columns].astype(np.float32)
-        last = self._last[number]
-        back = -forward if last is None else last
-        for _ in range(_ROUNDS + (4 if last is None else 0)):
+        back = -forward
+        for _ in range(_ROUNDS):
             back = -cv2.remap(
                 forward, columns + back[..., 0] / step[0], rows + back[..., 1] / step[1],
                 cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
             )  # fmt: skip
-        self._last[number] = None  # every frame is a function of itself alone
         return back

@@ -167,9 +167,11 @@ def main(argv: list[str]) -> None:
     for d in train + test:
         d["x"] = (d["x"] / scale).astype(np.float32)
     statistics = control_statistics(train)
-    print(json.dumps({"clips": len(learn), "minutes": round(sum(len(d["x"]) for d in train) / 3000, 1),
-                      "held out": len(test), "explained": shares, "controls": statistics,
-                      "cpu_s": round(time.process_time() - began)}), flush=True)  # fmt: skip
+    minutes = sum(len(d["x"]) for d in train) / 3000  # mirrored ones count once
+    facts = {"clips": len(learn), "minutes": round(minutes, 1), "held out": len(test),
+             "explained": shares, "controls": statistics,
+             "cpu_s": round(time.process_time() - began)}  # fmt: skip
+    print(json.dumps(facts), flush=True)
 
     components = np.concatenate([brow, mouth])
     inside = {"shape": shape, "components": components, "scale": scale, "spread": spread,
@@ -210,7 +212,7 @@ def main(argv: list[str]) -> None:
                                                  clean=True), importance, swift))
                     for _ in range(6)])  # fmt: skip
             net.load_state_dict(now)
-            print(step + 1, f"loss {float(loss):.3f} held-out {heldout:.3f}",
+            print(step + 1, f"loss {float(loss.detach()):.3f} held-out {heldout:.3f}",
                   f"{time.process_time() - began:.0f} CPU-s", flush=True)  # fmt: skip
             write(asked.out, slow, inside)
 
