@@ -147,6 +147,10 @@ def test_bodies_do_not_pass_through_one_another(prompt, seed):
     paths.sort(key=lambda item: item[1][0])
     for (one, x_one), (two, x_two) in pairwise(paths):
         assert (x_two - x_one >= relations._touch(one, two) - 1e-6).all()
+    rest = np.array([body.track.at(np.array([30.0, 60.0])).x for body in world.bodies])
+    assert np.allclose(rest[:, 0], rest[:, 1])  # the floor stops them, and they stay
+    speeds = [np.abs(np.diff(x)).max() * 240 for _, x in paths]
+    assert max(speeds) <= 3.2
     assert world.impacts()
     assert all(row["other"] != row["object"] for row in world.impacts())
 

@@ -94,8 +94,11 @@ def collide(
         if not np.isfinite(span):
             break
         time += span
-        for puck in pucks:
+        for puck, stop in zip(pucks, stops, strict=True):
             puck.on(span)
+            if stop <= span + 1e-9:
+                puck.v = 0.0
+                puck.free(time)
         if hits and min(hits) <= span + 1e-12:
             left = int(np.argmin(hits))
             one, two = pucks[left], pucks[left + 1]
@@ -110,10 +113,6 @@ def collide(
                 two.v = middle + bounce[left] * closing * one.mass / total
             one.free(time)
             two.free(time)
-        else:
-            still = pucks[int(np.argmin(stops))]
-            still.v = 0.0
-            still.free(time)
     return met
 
 

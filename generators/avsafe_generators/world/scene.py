@@ -376,6 +376,9 @@ def caption(scene: Scene) -> str:
     return sentence[0].upper() + sentence[1:] + "."
 
 
+_MUTUAL = ("hit", "chase", "stack", "beside")
+
+
 def _related(scene: Scene) -> tuple[list[str], set[int]]:
     """What objects do to one another, in words, and the numbers of those that are told of."""
     bodies, told, things = scene.bodies, set[int](), list[str]()
@@ -385,10 +388,10 @@ def _related(scene: Scene) -> tuple[list[str], set[int]]:
         target = bodies[body.target]
         struck = [k for k, b in enumerate(bodies) if b.name == target.name and k != index]
         pile = [k for k, b in enumerate(bodies) if b.name == body.name]
-        if body.relation == "stack" and body.name == target.name:
+        if len(pile) > 1 and body.relation in _MUTUAL and body.name == target.name:
             if index not in told:
-                count = _NUMBERS[len(pile)]
-                things.append(f"{count} {body.name}{_plural(body.name)} on top of one another")
+                count, verb = _NUMBERS[len(pile)], _DOING[body.relation]
+                things.append(f"{count} {body.name}{_plural(body.name)} {verb} one another")
             told |= set(pile)
             continue
         several = len(struck) > 1 and body.relation == "hit" and body.name != target.name
