@@ -118,7 +118,7 @@ def test_the_drawing_moves_along():
 
 def test_a_pixel_keeps_its_colour_under_noise():
     """Hysteresis: fewer pixels change with it than without it."""
-    frames = noisy(8, sigma=14)
+    frames = noisy(8, sigma=8)
     found = clip.survey(frames, 8, no_progress, never_cancelled)
     changes = []
     for stay in (cells.Pixel._STAY, -1.0):

@@ -23,7 +23,7 @@ class Pixel:
     is clearly nearer."""
 
     memory = 0.0
-    _STAY = 60.0  # squared CIELAB distance by which another colour must be nearer
+    _STAY = 110.0  # squared CIELAB distance by which another colour must be nearer
 
     def __init__(self, width: int, height: int, rng: np.random.Generator, clip: Clip) -> None:
         import cv2
