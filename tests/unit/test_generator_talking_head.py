@@ -303,7 +303,10 @@ def _drawn_points(side: int = SIDE) -> Any:
 
 def test_lips_are_moved_to_the_dark_line() -> None:
     frame, points = drawn_face(), _drawn_points()
-    points[list(GROUPS["lips_inner"] + GROUPS["lips_outer"]), 1] += 3.0
+    lips = list(GROUPS["lips_inner"] + GROUPS["lips_outer"])
+    points[lips, 1] += 0.68 * SIDE + 2.5 - points[list(GROUPS["lips_inner"]), 1].mean()
+    inner = list(GROUPS["lips_inner"])
+    points[inner, 1] = 0.3 * points[inner, 1] + 0.7 * points[inner, 1].mean()
     fitted = fitting.fitted(frame, points)
     line = fitted[list(GROUPS["lips_inner"][3:8]), 1]
     assert np.abs(line - 0.68 * SIDE).max() < 1.2

@@ -98,7 +98,8 @@ def pose_weights(mean: Double) -> Double:
     weight[NOSE] = 1.5
     weight[EYES] = 0.3
     weight[EYE_CORNERS] = 2.0
-    return weight / weight.sum()
+    weight /= weight.sum()
+    return weight
 
 
 def solve_pose(track: Double, shape: Double, weight: Double) -> tuple[Double, Double, Double]:

@@ -73,11 +73,11 @@ class Eyes:
     def _cut(self, map_x: Array, map_y: Array) -> Frame:
         import cv2
 
-        out: Frame = cv2.remap(
+        out = cv2.remap(
             self._portrait, map_x.astype(np.float32), map_y.astype(np.float32),
             cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE,
         )  # fmt: skip
-        return out
+        return np.asarray(out, np.uint8)
 
     def _closed(self, eye: _Eye, patch: Frame, gap: Array, size: float, blink: float) -> Frame:
         """The skin above the lid stretched down over the eye, with a line of lashes at its end."""
@@ -94,14 +94,15 @@ class Eyes:
         back = back * aside
         skin = self._cut(eye.columns + back * eye.down[0], eye.rows + back * eye.down[1])
         # lashes that were caught all the same smear into a shade
-        skin = cv2.GaussianBlur(skin, (0, 0), sigmaX=max(0.5, 0.05 * self._between), sigmaY=0.5)
+        aside_px = max(0.5, 0.05 * self._between)
+        shade_of = cv2.GaussianBlur(skin, (0, 0), sigmaX=aside_px, sigmaY=0.5)
         cover = np.clip(lid - eye.b + 0.5, 0, 1) * (eye.b > top) * np.clip(gap / 1.0, 0, 1)
         cover = cover * np.float32(np.clip(blink / 0.12, 0, 1))
-        out = patch + (skin.astype(np.float32) - patch) * cover[..., None]
+        out = patch + (shade_of.astype(np.float32) - patch) * cover[..., None]
         thick = max(0.8, 0.016 * self._between)
         line = np.exp(-(((eye.b - lid) / thick) ** 2)) * np.clip(gap / (0.3 * size + 1e-3), 0, 1)
         shade = 1 - 0.62 * line * np.float32(np.clip(blink / 0.3, 0, 1))
-        return np.clip(out * shade[..., None] + 0.5, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(out * shade[..., None] + 0.5, 0, 255), np.uint8)
 
 
 def _measure(outline: NDArray[Any], brow: NDArray[Any], shape: tuple[int, ...]) -> _Eye | None:

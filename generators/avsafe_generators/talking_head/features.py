@@ -23,13 +23,14 @@ _FLOOR = 1e-4  # of the mel energy under the logarithm, about 60 dB under speech
 @cache
 def _filters() -> NDArray[np.float32]:
     """Triangles even on the mel scale (O'Shaughnessy, 2595 log10(1 + f / 700)): (m, bins)."""
-    to_mel = lambda hz: 2595 * np.log10(1 + np.asarray(hz) / 700)  # noqa: E731
-    edges = 700 * (10 ** (np.linspace(to_mel(_LOW_HZ), to_mel(_HIGH_HZ), BANDS + 2) / 2595) - 1)
+    ends = 2595 * np.log10(1 + np.array([_LOW_HZ, _HIGH_HZ]) / 700)
+    edges = 700 * (10 ** (np.linspace(ends[0], ends[1], BANDS + 2) / 2595) - 1)
     hz = np.arange(_FFT // 2 + 1) * RATE_HZ / _FFT
     low, mid, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rise, fall = (hz - low) / (mid - low), (high - hz) / (high - mid)
     out: NDArray[np.float32] = np.clip(np.minimum(rise, fall), 0, None).astype(np.float32)
-    return out / np.maximum(out.sum(1, keepdims=True), 1e-6)
+    out /= np.maximum(out.sum(1, keepdims=True), 1e-6)
+    return out
 
 
 def levelled(sound: NDArray[np.float32]) -> NDArray[np.float32]:

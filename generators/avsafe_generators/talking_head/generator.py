@@ -25,6 +25,7 @@ from avsafe.types import (
 from avsafe_generators import asking, layers
 from avsafe_generators.talking_head import behaviour, features, likeness, speech
 from avsafe_generators.talking_head.motion import AMOUNT, BLINKS, BROWS, SMILE, Model, Track, Wishes
+from avsafe_generators.talking_head.motion import RATE as MODEL_RATE
 
 DEFAULT_SIZE = (512, 512)
 SIDES = (128, 1024)
@@ -146,7 +147,7 @@ class TalkingHead:
         check()
         rate = Fraction(asked["frame_rate"]).limit_denominator(1001)
         count = max(1, round(sound.duration_s * rate))
-        mel = features.log_mel(sound.heard, max(1, round(sound.duration_s * features_rate())))
+        mel = features.log_mel(sound.heard, max(1, round(sound.duration_s * MODEL_RATE)))
         film = _Film(portrait, points, mel, asked, request.seed, rate, count, check)
         loud = features.loudness(mel)
         details: dict[str, Any] = {
@@ -173,11 +174,6 @@ class TalkingHead:
             channels=sound.channels,
             details=details,
         )
-
-
-def features_rate() -> int:
-    """Frames a second that the model hears and moves at."""
-    return features.RATE_HZ // (160 * features.COLUMNS)
 
 
 def wishes(asked: dict[str, Any], weights: layers.Weights) -> Wishes:

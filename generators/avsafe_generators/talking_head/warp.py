@@ -26,6 +26,7 @@ _UPPER_LIP = [*GROUPS["lips_outer"][11:], *GROUPS["lips_inner"][11:]]
 _REACH = 0.55  # between the eyes: how far a landmark pulls the skin around it
 _HOLD = 2e-3  # how much smoother than exact the flow may be
 _ROUNDS = 7  # of the fixed point that turns a flow round
+_EDGE = 0.1  # of the frame's smaller side: the margin in which motion fades to none
 _NECK = np.array([0.0, 2.35, -0.95])  # about which a head turns, in distances between the eyes
 
 
@@ -82,8 +83,12 @@ class Head:
         wide = np.where(y > 0.3, 1.15, 0.8)  # the neck goes along farther down than hair does up
         t = np.clip((radius - 1.02) / wide, 0, 1)
         along = 1 - t * t * t * (t * (6 * t - 15) + 10)
-        # nothing at the frame's edge moves: no border is pulled in
-        return depth, along
+        # nothing at the frame's edge moves, so that none is pulled in
+        px = self._view * self.scale + self.shift
+        end = np.array(self.size) - 1.0
+        to_edge = np.minimum(px, end - px).min(1) / (_EDGE * min(self.size))
+        edge = np.clip(to_edge, 0, 1)
+        return depth, along * edge * edge * (3 - 2 * edge)
 
     def _pull(self, mine: NDArray[Any], which: NDArray[np.intp]) -> tuple[NDArray[np.intp], Array]:
         """From displacements of the landmarks ``which`` to those of the grid: (g, n)."""
