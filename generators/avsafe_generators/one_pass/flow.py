@@ -17,7 +17,6 @@ from torch import Tensor  # noqa: TID253
 
 Model = Callable[[Tensor, Tensor], Tensor]  # (noisy (b, c, t, h, w), level (b,)) -> clean
 _SHIFT = 3.0  # maps repeat themselves in space and time, so the decisions fall at high noise
-_STEEPEST = 0.3  # least 1 - level in the weight of the loss
 
 
 def noisy(clean: Tensor, noise: Tensor, level: Tensor) -> Tensor:
@@ -26,15 +25,22 @@ def noisy(clean: Tensor, noise: Tensor, level: Tensor) -> Tensor:
     return at * clean + (1 - at) * noise
 
 
-def levels(count: int, generator: torch.Generator) -> Tensor:
-    """(count,) levels to train at, mostly where the decisions fall."""
-    return torch.sigmoid(1.2 * torch.randn(count, generator=generator) - 1.0)
+def levels(count: int, generator: torch.Generator, centre: float = -1.0) -> Tensor:
+    """(count,) levels to train at, around sigmoid(``centre``): where a clip moves is decided at
+    higher noise than what it shows, since every frame is a reading of it."""
+    return torch.sigmoid(1.2 * torch.randn(count, generator=generator) + centre)
 
 
-def loss(predicted: Tensor, clean: Tensor, level: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Squared error of the clip, weighted as that of the velocity; (b,) ``level``. ``weight`` (like
-    the clip, or broadcast) says which cells count."""
-    steep = (1 - level).clamp(min=_STEEPEST).view(-1, *[1] * (clean.ndim - 1))
+def loss(
+    predicted: Tensor,
+    clean: Tensor,
+    level: Tensor,
+    weight: Tensor | None = None,
+    steepest: float = 0.3,
+) -> Tensor:
+    """Squared error of the clip, weighted as that of the velocity, (b,) ``level``, up to a least
+    1 - level of ``steepest``. ``weight`` (like the clip, or broadcast) says which cells count."""
+    steep = (1 - level).clamp(min=steepest).view(-1, *[1] * (clean.ndim - 1))
     error = ((predicted - clean) / steep) ** 2
     if weight is None:
         return error.mean()

@@ -47,7 +47,7 @@ _SHORT = 0.15  # of a bump: less than this left over is no second one
 def _codes(count: int) -> Array:
     """(count, 4) corners of a cube of four dimensions, at most 16."""
     bits = (np.arange(count)[:, None] >> np.arange(4)) & 1
-    return bits * 2.0 - 1.0
+    return np.asarray(bits * 2.0 - 1.0, np.float64)
 
 
 SHAPE_CODES, SETTING_CODES = _codes(len(SHAPE)), _codes(len(SETTING))

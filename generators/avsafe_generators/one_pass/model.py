@@ -61,8 +61,9 @@ def make(
     model: STUNet | None = None,
     watch: Callable[[float], None] = lambda share: None,
 ) -> maps.Maps:
-    """Maps (c, frames, h, w) of what ``text`` asks for: one pass up to WINDOW frames, overlapping
-    windows above. ``watch`` gets the share that is done, before every call of the model."""
+    """Maps (c, t, h, w) of what ``text`` asks for, ``t`` the larger of ``frames`` and WINDOW: one
+    pass up to WINDOW frames, overlapping windows above. ``watch`` gets the share that is done,
+    before every call of the model."""
     net = model or trained()
     count = max(frames, WINDOW)
     starts = windows(count, WINDOW, OVERLAP if count > WINDOW else 0)
@@ -78,14 +79,15 @@ def make(
         pair = [told[number]] if guidance == 1 else [told[number], traits.nothing()]
         objects = torch.from_numpy(np.stack([t.objects for t in pair]))
         scene = torch.from_numpy(np.stack([t.scene for t in pair]))
-        out = net(x.expand(len(pair), -1, -1, -1, -1), level.expand(len(pair)), objects, scene)
+        out: torch.Tensor = net(
+            x.expand(len(pair), -1, -1, -1, -1), level.expand(len(pair)), objects, scene
+        )
         if guidance == 1:
             return out
-        asked, anything = out.chunk(2)
-        return anything + guidance * (asked - anything)
+        return out[1:] + guidance * (out[:1] - out[1:])
 
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn((1, maps.CHANNELS, count, maps.CELLS, maps.CELLS), generator=generator)
     with torch.inference_mode(), one_thread():
         clip = flow.sample(fused(window, starts, WINDOW), noise, steps)
-    return np.asarray(clip[0, :, :frames].numpy(), np.float32)
+    return np.asarray(clip[0].numpy(), np.float32)

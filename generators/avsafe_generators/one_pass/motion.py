@@ -62,7 +62,7 @@ def _height(path: Path) -> str | None:
         last = y[-int(1.6 * RATE) :]
         return "fall" if last.max() < 0.3 * y.max() else "bounce"
     moved = _farthest(y)
-    turns = np.diff(np.sign(np.gradient(y[4:-4])))
+    turns = np.diff(np.sign(np.diff(y[4:-4])))
     if abs(moved) > _MOVED:
         return "up" if moved > 0 else "down"
     if np.ptp(y) > 0.06 and np.count_nonzero(turns) >= 1 and y.min() > 0.15:

@@ -195,7 +195,7 @@ def _piece(y: Array) -> Array:
     if len(y) < 5:
         return y
     at = np.arange(len(y))
-    whole = np.polyval(np.polyfit(at, y, 2), at)
+    whole: Array = np.asarray(np.polyval(np.polyfit(at, y, 2), at), np.float64)
     return whole if float(np.sqrt(np.mean((whole - y) ** 2))) < 0.04 else _smooth(y)
 
 

@@ -154,8 +154,8 @@ def _track(
         and wish.motions.get("turn") in (None, "roll")
     )  # fmt: skip
     roll = -(x - x[0]) / radius if rolls else np.zeros_like(fine)
-    yaw = 0.5 if path.shape in TURNED and not rolls else 0.25
-    yaw = np.full_like(fine, yaw if x[0] <= 0 else -yaw)
+    turned = 0.5 if path.shape in TURNED and not rolls else 0.25
+    yaw = np.full_like(fine, turned if x[0] <= 0 else -turned)
     if wish.motions.get("turn") == "spin":
         yaw = yaw + _SPIN * fine
     return Sampled(

@@ -84,7 +84,8 @@ class SpatialAttention(nn.Module):
         k_text, v_text = self.text(text).repeat_interleave(frames, 0).chunk(2, dim=-1)
         k, v = torch.cat([k, k_text], 1), torch.cat([v, v_text], 1)
         z = z + self.out(_attend(q, k, v, self.heads))
-        return z.view(n, h, w, c).permute(0, 3, 1, 2)
+        out: Tensor = z.view(n, h, w, c).permute(0, 3, 1, 2)
+        return out
 
 
 class TemporalConv(nn.Module):
@@ -275,7 +276,8 @@ class ImageUNet(nn.Module):
                 z = self.glance[2 * i - 1](z, text, frames)
             z, _ = self.over_time(f"up{i}", z, frames)
         z = self.leave(F.silu(self.last(z)))
-        return z.view(b, frames, *z.shape[1:]).transpose(1, 2)
+        out: Tensor = z.view(b, frames, *z.shape[1:]).transpose(1, 2)
+        return out
 
 
 class STUNet(ImageUNet):

@@ -83,6 +83,7 @@ def report(count: int, weights: Path | None) -> None:
     import torch
 
     from avsafe_generators.one_pass import model
+    from avsafe_generators.one_pass.stunet import STUNet
 
     torch.set_num_threads(1)
     if weights is None:
@@ -90,7 +91,7 @@ def report(count: int, weights: Path | None) -> None:
     else:
         from safetensors.torch import load_file
 
-        net = model.STUNet(model.shape())
+        net = STUNet(model.shape())
         net.load_state_dict({k: v.float() for k, v in load_file(weights).items()})
         net.eval()
 
