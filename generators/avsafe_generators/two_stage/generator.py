@@ -36,7 +36,7 @@ INFO = GeneratorInfo(
     realism="stylised",
     max_duration_s=4.0,
     max_pixels=MAX_PIXELS,
-    controls=("steps", "guidance", "frame_rate"),
+    controls=("steps", "guidance", "tries", "frame_rate"),
     summary="Learned: text to a first frame, then its motion (after Emu Video's two steps), in the "
     "scenes of the world; at most two objects, a closed vocabulary, not photorealistic.",
     card="cards/two-stage.md",
@@ -46,8 +46,9 @@ INFO = GeneratorInfo(
 class TwoStage:
     """Scenes whose looks and motion two small networks sample; the world's renderer draws them.
 
-    ``parameters``: ``steps`` of each sampler (4 to 50, default 12), ``guidance`` (1 to 4, default
-    1.5; 1 is none), ``frame_rate`` (8 to 30, default 16). ``RawMedia.details``: ``caption`` and
+    ``parameters``: ``steps`` of each sampler (4 to 50, default 16), ``guidance`` (1 to 4, default
+    2; 1 is none), ``tries`` (1 to 16, default 4: of so many samples the first that shows most of
+    what was asked for), ``frame_rate`` (8 to 30, default 16). ``RawMedia.details``: ``caption`` and
     ``scene`` (what was really sampled), ``understood``, ``ignored``, ``unused`` words (known to the
     world, not to these networks), ``misses`` (what the prompt asked for and the sample shows
     otherwise), ``impacts``.
@@ -77,8 +78,9 @@ class TwoStage:
 
         knobs = asking.parameters(
             request,
-            steps=asking.Number(4, 50, 12, whole=True),
-            guidance=asking.Number(1, 4, 1.5),
+            steps=asking.Number(4, 50, 16, whole=True),
+            guidance=asking.Number(1, 4, 2),
+            tries=asking.Number(1, 16, 4, whole=True),
             frame_rate=asking.Number(8, 30, float(FRAME_RATE)),
         )
         width, height = asking.size(request, max_pixels=MAX_PIXELS)
@@ -131,7 +133,7 @@ def _sampled(
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
     """The scene of a prompt, and what the request's ``details`` say of it."""
     from avsafe_generators import layers
-    from avsafe_generators.two_stage import judge, latents, network, vocabulary
+    from avsafe_generators.two_stage import choice, judge, vocabulary
     from avsafe_generators.world import parse
     from avsafe_generators.world.scene import caption
 
@@ -145,14 +147,12 @@ def _sampled(
             raise Stopped("two-stage was asked to stop while it sampled.")
         progress(0.14 * fraction, "first frame" if fraction < 0.4 else "motion")
 
-    g, o, m = network.sample(
-        _ids(vocabulary.tokens(concepts)), [request.seed % 2**63], layers.load("two-stage"),
+    weights, ids = layers.load("two-stage"), vocabulary.tokens(concepts)
+    scene = choice.chosen(
+        text, ids, weights, request.seed % 2**31, tries=knobs["tries"], width=width, height=height,
         steps=knobs["steps"], guidance=knobs["guidance"], step=step,
     )  # fmt: skip
-    scene = latents.decode(
-        g[0], o[0], m[0], width=width, height=height, duration_s=latents.DURATION_S,
-        seed=request.seed % 2**31, music=text.music,
-    )  # fmt: skip
+    scene = replace(scene, music=text.music)
     scene = replace(
         scene,
         bodies=tuple(replace(b, motions=tuple(judge.motions(b).values())) for b in scene.bodies),
@@ -169,9 +169,3 @@ def _sampled(
         "scene": scene.as_json(),
         "impacts": scene.impacts(),
     }
-
-
-def _ids(tokens: list[int]) -> Any:
-    import numpy as np
-
-    return np.array([tokens])

@@ -92,7 +92,7 @@ def _flow(
 
 
 def sample(
-    ids: NDArray[Any], seeds: list[int], w: Weights, *, steps: int = 12, guidance: float = 1.5,
+    ids: NDArray[Any], seeds: list[int], w: Weights, *, steps: int = 16, guidance: float = 2.0,
     step: Step = lambda fraction: None,
 ) -> tuple[Array, Array, Array]:  # fmt: skip
     """Latents g, o, m (see ``latents.encode``) of a batch of prompts, each with its own seed.
