@@ -211,7 +211,8 @@ def ask(path: Path, prompt: str, **parameters: Any) -> RawMedia:
 def real(report: dict[str, Any], media: Path) -> None:
     from avsafe.errors import NotUnderstood
 
-    rows = {}
+    rows: dict[str, Any] = {}
+    report["real"] = rows
     for name, prompt in REAL:
         path = media / "real_general" / name
         before = cpu_s()
@@ -237,7 +238,6 @@ def real(report: dict[str, Any], media: Path) -> None:
             "peak_dbfs": round(20 * float(np.log10(np.abs(sound).max() + 1e-9)), 1),
         }  # fmt: skip
         print(name, rows[name], flush=True)
-    report["real"] = rows
 
 
 def sound(report: dict[str, Any]) -> None:
@@ -368,6 +368,10 @@ def main() -> None:
         else:
             {"world": world, "sound": sound, "cost": cost}[part](report)
         target.write_text(json.dumps(report, indent=1) + "\n")
+    write(report, given.out)
+
+
+def write(report: dict[str, Any], folder: Path) -> None:
     lines = ["# Foley", "", "`python benchmarks/foley.py`; rules of counting in its docstring.", ""]
     for part in ("world", "real", "cost"):
         if part in report:
@@ -376,7 +380,7 @@ def main() -> None:
         heard = dict(report["sound"])
         lines += ["## sound", "", *table(heard.pop("levels")), ""]
         lines += [f"- {key}: {value}" for key, value in heard.items()] + [""]
-    (given.out / "foley.md").write_text("\n".join(lines))
+    (folder / "foley.md").write_text("\n".join(lines))
     print("\n".join(lines))
 
 
