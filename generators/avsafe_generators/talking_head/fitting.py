@@ -88,7 +88,7 @@ def _darkest_path(cost: NDArray[Any], stiff: float) -> NDArray[np.intp]:
     steps = np.arange(-2, 3)
     for column in range(1, columns):
         tries = np.full((len(steps), rows), np.inf)
-        for i, step in enumerate(steps):
+        for i, step in enumerate((-2, -1, 0, 1, 2)):
             low, high = max(0, -step), rows - max(0, step)
             tries[i, low:high] = best[low + step : high + step] + stiff * abs(step)
         pick = tries.argmin(0)
@@ -132,7 +132,7 @@ def _fit_eye(frame: Frame, points: NDArray[Any], eye: list[int], between: float)
         inside = np.zeros(patch.shape[:2], np.uint8)
         cv2.fillPoly(inside, [np.round(shaped(v) * 16).astype(np.int32)], 1, shift=4)
         held = np.square(v[:2]).sum() / 0.07**2 + np.square(np.log(v[2:])).sum() / 0.5**2
-        return float(gain[inside > 0].sum()) / area - 0.04 * held
+        return float(gain[inside > 0].sum() / area - 0.04 * held)
 
     area = float(cv2.contourArea(outline.astype(np.float32))) + 1
     best = np.array([0.0, 0.0, 1.0, 1.0, 1.0])

@@ -135,4 +135,5 @@ def framed(
         source, full[:2], (width, height), flags=method, borderMode=cv2.BORDER_REPLICATE
     )
     moved = points @ matrix[:, :2].T + matrix[:, 2]
-    return frame, fitting.fitted(frame, moved)
+    cut = np.asarray(frame, np.uint8)
+    return cut, fitting.fitted(cut, moved)

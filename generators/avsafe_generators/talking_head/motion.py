@@ -236,11 +236,12 @@ class Track:
         while len(self._raw) < min(self.frames, index + reach + 1):
             self._raw = np.concatenate([self._raw, next(self._windows)])
         places = np.clip(np.arange(index - reach, index + reach + 1), 0, self.frames - 1)
-        out = self._raw[index].copy()
+        out: Array = self._raw[index].copy()
         out[:3] = self._kernel @ self._raw[places, :3]
         close = np.array([0.25, 0.5, 0.25], np.float32)
         near = self._raw[places[reach - 1 : reach + 2]]
-        out[anatomy.BROW_AT] = self._kernel[3:-3] @ self._raw[places[3:-3], anatomy.BROW_AT]
+        short = self._kernel[3:-3] / self._kernel[3:-3].sum()
+        out[anatomy.BROW_AT] = short @ self._raw[places[3:-3], anatomy.BROW_AT]
         out[anatomy.MOUTH_AT] = (
             0.35 * out[anatomy.MOUTH_AT] + 0.65 * close @ near[:, anatomy.MOUTH_AT]
         )

@@ -79,7 +79,7 @@ class Mouth:
 
     def _inside(self, u: Array, v: Array, jaw: float, width: float, blur: float) -> Array:
         def below(edge: Array | float, soft: float = blur) -> Array:
-            return np.clip((v - edge) / soft + 0.5, 0, 1)
+            return np.asarray(np.clip((v - edge) / soft + 0.5, 0, 1), np.float32)
 
         half = 0.43 * width
         inner = np.clip(1 - (u / half) ** 2, 0, 1)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from avsafe.faces import GROUPS
 from avsafe.types import Frame
 from avsafe_generators.layers import Weights
 from avsafe_generators.talking_head import anatomy
@@ -61,7 +62,7 @@ class Renderer:
         """What shuts the portrait's own mouth: each lip goes half of the gap."""
         body = self.head.body[:, :2]
         away = np.zeros_like(body)
-        lips = anatomy.GROUPS["lips_inner"], anatomy.GROUPS["lips_outer"]
+        lips = GROUPS["lips_inner"], GROUPS["lips_outer"]
         gaps = []
         for i in range(1, 10):
             below, above = lips[0][i], lips[0][20 - i]
@@ -104,7 +105,8 @@ class Renderer:
         import cv2
 
         angles = soft_limit(latent[:3] * self._scale[:3], _LIMITS)
-        pose = Pose(*(float(a) for a in angles), nearer=nearer)
+        yaw, pitch, roll = (float(angle) for angle in angles)
+        pose = Pose(yaw, pitch, roll, nearer)
         blink = float(np.clip(latent[anatomy.BLINK] * self._scale[anatomy.BLINK], 0, 1))
         face = self.displacement(latent)
         texture = self._portrait.copy()
@@ -112,11 +114,12 @@ class Renderer:
         upper, lower = self.head.flows(face, pose)
         points = self.head.landmarks(face, pose)
         map_x, map_y = self._maps(upper, lower, points[INNER])
-        out = cv2.remap(texture, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        drawn = cv2.remap(texture, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        out = np.asarray(drawn, np.uint8)
         # the lip covers all but the edge of the lower teeth
         jaw = float(max(face[anatomy.PLACE[152], 1], face[anatomy.PLACE[14], 1] - 0.04))
         self._mouth.draw(out, points[INNER], self._place(pose), max(0.0, jaw), self._width)
-        return np.asarray(out, np.uint8)
+        return out
 
     def _maps(self, upper: Any, lower: Any, inner: NDArray[Any]) -> tuple[Any, Any]:
         """The flow at every pixel: below the line of the lips the lower layer's."""

@@ -107,14 +107,14 @@ class Head:
         body = self.body.copy()
         body[:, :2] += face
         view = body @ self.turn.T
-        return self.posed(view, pose)[:, :2] * self.scale + self.shift
+        return np.asarray(self.posed(view, pose)[:, :2] * self.scale + self.shift)
 
     def posed(self, view: NDArray[Any], pose: Pose) -> NDArray[Any]:
         """Points as the viewer sees them (..., 3), turned about the neck and brought nearer."""
         turn = anatomy.rotation(pose.yaw, pose.pitch, pose.roll)
         turned = (view - self.neck) @ turn.T + self.neck
         middle = np.array([0.0, 0.4, 0.0])
-        return (turned - middle) * pose.nearer + middle
+        return np.asarray((turned - middle) * pose.nearer + middle)
 
     def flows(self, face: NDArray[Any], pose: Pose) -> tuple[Array, Array]:
         """The flow of either layer on the grid: 2 x (rows, columns, 2) px."""
@@ -138,8 +138,9 @@ class Head:
         rows, columns = np.mgrid[0 : self.rows, 0 : self.columns].astype(np.float32)
         back = -forward
         for _ in range(_ROUNDS):
-            back = -cv2.remap(
+            moved = cv2.remap(
                 forward, columns + back[..., 0] / step[0], rows + back[..., 1] / step[1],
                 cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
             )  # fmt: skip
+            back = -np.asarray(moved, np.float32)
         return back

@@ -19,7 +19,7 @@ import numpy as np
 
 from avsafe.errors import UsageError
 from avsafe.testing import media_folder
-from avsafe_generators.talking_head import anatomy
+from avsafe_generators.talking_head import anatomy, features
 from avsafe_generators.talking_head import motion as model
 from avsafe_generators.train import _talking_head_tracks as tracks
 
@@ -52,9 +52,9 @@ def clips(folder: Path) -> tuple[np.ndarray[Any, Any], list[tracks.Clip]]:
         if abs(float(np.median(pose[:, 0]))) > MAX_YAW or gap > MAX_REST_GAP:
             continue
         sound = tracks.read_sound(path.with_suffix(".ogg"))
-        late = LATE.get(path.stem, 0) * tracks.features.RATE_HZ // model.RATE
+        late = LATE.get(path.stem, 0) * features.RATE_HZ // model.RATE
         sound = sound[late:] if late > 0 else np.pad(sound, (-late, 0))
-        mel = tracks.features.log_mel(sound, len(points))
+        mel = features.log_mel(sound, len(points))
         found.append(tracks.Clip(path.stem, points, pose, mel))
     return shape, found
 
