@@ -194,11 +194,14 @@ def test_numpy_agrees_with_torch(kind: str) -> None:
 
 
 def test_the_weights_that_ship_compose_words_they_never_saw_together() -> None:
-    """A small sample of the published figures (cards/two-stage.md), with room for its size."""
+    """100 prompts beside the published figures of 600 (cards/two-stage.md): three standard errors
+    of room, e.g. .866 - 3 * sqrt(.866 * .134 / 145) = .78 for the motion of an object."""
     from avsafe_generators.train import two_stage as training
 
     found = training.figures(layers.load("two-stage"), 100, 77, unseen=True)["right"]
-    for name, floor in {"colour": 0.9, "shape": 0.88, "background": 0.9, "motion": 0.8}.items():
+    floors = {"colour": 0.95, "shape": 0.95, "background": 0.97, "motion of each object": 0.78,
+              "two objects: looks": 0.92}  # fmt: skip
+    for name, floor in floors.items():
         assert found[name] >= floor, (name, found)
     wrong_words = training.tests(100, 78, unseen=True)
     ids = np.array([vocabulary.tokens(vocabulary.concepts_of(text)) for text, _ in wrong_words])
@@ -291,4 +294,4 @@ def test_long_prompts_and_unknown_motions_are_reported() -> None:
         replace(ASK, prompt="a red ball swinging " + "lorem " * 1500 + " by the sea")
     )
     assert "swing" in raw.details["unused"]
-    assert raw.details["n_ignored"] == 1500
+    assert raw.details["ignored"] == ["lorem"]
