@@ -19,7 +19,14 @@ from avsafe.media import encode, probe
 from avsafe.testing import babble, check_generator
 from avsafe.types import GenerationRequest, InputMedia, Kind, Media, Principal, RawMedia, Task
 from avsafe_generators import layers
-from avsafe_generators.talking_head import TalkingHead, anatomy, behaviour, features, fitting
+from avsafe_generators.talking_head import (
+    TalkingHead,
+    anatomy,
+    behaviour,
+    features,
+    fitting,
+    likeness,
+)
 from avsafe_generators.talking_head import generator as module
 from avsafe_generators.talking_head import motion as model
 from avsafe_generators.talking_head import speech as speaking
@@ -137,22 +144,33 @@ def test_cancelling_in_the_middle_of_sampling_stops(portrait: Media, tmp_path: P
 
 
 @pytest.mark.parametrize(
+    ("face", "words"),
+    [
+        ("0.1,0.2", "face"),
+        ("a,b,c,d,e,f,g,h,i,j", "face"),
+        ("nan,0.42,0.61,0.42,0.5,0.56,0.42,0.68,0.58,0.68", "face"),
+        ("0.61,0.42,0.39,0.42,0.5,0.56,0.42,0.68,0.58,0.68", "left and right"),
+        ("0.5,0.42,0.52,0.42,0.51,0.43,0.5,0.45,0.52,0.45", "pixels apart"),
+    ],
+)
+def test_faces_that_make_no_sense(face: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        likeness.place(drawn_face(), face, "face.png")
+
+
+@pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"face": "0.1,0.2"}, "face"),
-        ({"face": "a,b,c,d,e,f,g,h,i,j"}, "face"),
-        ({"face": "0.61,0.42,0.39,0.42,0.5,0.56,0.42,0.68,0.58,0.68"}, "left and right"),
-        ({"face": "0.5,0.42,0.52,0.42,0.51,0.43,0.5,0.45,0.52,0.45"}, "pixels apart"),
         ({"emotion": "furious"}, "neutral"),
         ({"frame_rate": "nan"}, "frame_rate"),
         ({"smile": 1}, "no parameter smile"),
     ],
 )
 def test_parameters_that_make_no_sense(
-    portrait: Media, tmp_path: Path, parameters: dict[str, Any], words: str
+    portrait: Media, parameters: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UsageError, match=words):
-        TalkingHead().generate(_request(portrait, _voice(tmp_path, 0.3), **parameters))
+        TalkingHead().generate(_request(portrait, None, "hello", **parameters))
 
 
 def test_speech_and_portrait_are_needed(portrait: Media, tmp_path: Path) -> None:
