@@ -209,7 +209,7 @@ def test_the_weights_that_ship_compose_words_they_never_saw_together() -> None:
     shapes = [
         judge.judged(text, latents.decode(g[i], o[i], m[i], width=64, height=64, duration_s=4.0,
                                           seed=i))["shape"]
-        for i, (text, _) in enumerate(wrong_words)
+        for i, (_, text) in enumerate(wrong_words)
     ]  # fmt: skip
     assert np.mean(shapes) < 0.3  # the negative control: each prompt with its neighbour's sample
 
