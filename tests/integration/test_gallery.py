@@ -31,7 +31,7 @@ def test_works_and_refusals_on_one_page(tmp_path: Path) -> None:
         Entry("clip", Task.TEXT_TO_VIDEO, "world", "a metal ball bouncing", duration_s=1.5,
               side=256, sounds=True),
         Entry("moved", Task.IMAGE_TO_VIDEO, "photo-motion", "zoom in", {"image": "still"},
-              duration_s=1.5, side=256),
+              duration_s=2, side=384),
         Entry("never", Task.TEXT_TO_VIDEO, "world", "", duration_s=1, side=256),
         Entry("orphan", Task.STYLIZE_VIDEO, "stylize", "watercolour", {"video": "never"}),
     ]  # fmt: skip
