@@ -43,8 +43,8 @@ INFO = GeneratorInfo(
     max_duration_s=DURATIONS[1],
     max_pixels=1920 * 1080,
     controls=("steps", "guidance"),
-    summary="Experimental: a small space-time U-Net makes 5 s of motion in one pass as maps of one "
-    "or two simple objects, which a renderer draws; closed vocabulary, not photorealistic.",
+    summary="Experimental: a small space-time U-Net makes 5 s in one pass as maps of one or two "
+    "simple objects, which a renderer draws; motion is often not as asked; not photorealistic.",
     card="cards/one-pass.md",
 )
 
