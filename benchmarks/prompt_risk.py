@@ -2,9 +2,10 @@
 
 Cross-validated on ``avsafe/policy/risk/prompts.jsonl``: grouped folds (translations and disguises
 of one prompt stay together), one language left out, and, apart, held-out prompts that no head was
-trained on. Each prompt is scored by the real ``score`` with heads that have not seen its group,
-and decided by the real default policy. Intervals: Wilson 95 % for proportions, percentile bootstrap
-over groups for AUC.
+trained on. Visual prompts (what is to be seen) and lines (what is to be said, done to footage or
+heard) are trained on together and reported apart. Each prompt is scored by the real ``score`` with
+heads that have not seen its group, and decided by the real default policy. Intervals: Wilson 95 %
+for proportions, percentile bootstrap over groups for AUC.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,11 @@ from avsafe.types import Decision, GenerationRequest, Task
 FOLDS = 8
 PLAIN_HARM = 70  # a category label from here on counts as a positive of that category
 EFFECTS = ("allow", "review", "deny")
-HELD_OUT = Path(__file__).parents[1] / "tests" / "assets" / "heldout_prompts.jsonl"
+VISUAL = ("visual",)
+LINES = ("spoken", "edit", "sound")
+_ASSETS = Path(__file__).parents[1] / "tests" / "assets"
+HELD_OUT = _ASSETS / "heldout_prompts.jsonl"
+HELD_OUT_LINES = _ASSETS / "heldout_spoken.jsonl"
 
 
 @dataclass(frozen=True)
@@ -142,9 +147,14 @@ def cross_validate(
 
 
 def folds(prompts: Sequence[Prompt]) -> list[list[str]]:
-    groups = sorted({prompt.group for prompt in prompts})
-    np.random.default_rng(0).shuffle(groups)
-    return [groups[i::FOLDS] for i in range(FOLDS)]
+    """Groups in FOLDS parts, visual prompts and lines spread over all of them."""
+    found: list[list[str]] = [[] for _ in range(FOLDS)]
+    for forms in (VISUAL, LINES):
+        groups = sorted({prompt.group for prompt in prompts if prompt.form in forms})
+        np.random.default_rng(0).shuffle(groups)
+        for i, part in enumerate(found):
+            part += groups[i::FOLDS]
+    return found
 
 
 def outcomes(answers: Sequence[Answer]) -> dict[str, Any]:
@@ -249,8 +259,16 @@ def cell(item: dict[str, Any]) -> str:
     )
 
 
+def table(runs: dict[str, Any], rows: Sequence[tuple[str, str]]) -> list[str]:
+    lines = ["| outcome | " + " | ".join(runs) + " |", "|---" * (len(runs) + 1) + "|"]
+    for title, key in rows:
+        cells = [cell(item["outcomes"][key]) for item in runs.values()]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return lines
+
+
 def report(figures: dict[str, Any]) -> str:
-    runs = list(figures["runs"])
+    runs, lines_runs = figures["runs"], figures["lines"]
     rows = [
         ("clear harm denied (recall)", "harm_denied"),
         ("clear harm denied or sent to review", "harm_stopped"),
@@ -265,32 +283,37 @@ def report(figures: dict[str, Any]) -> str:
         ("disguised but benign, denied", "disguised_benign_denied"),
         ("precision of denials", "precision_of_denials"),
     ]
-    lines = ["# Prompt risk: how the default policy sorts prompts", ""]
-    lines += [figures["note"], ""]
-    lines += ["| outcome | " + " | ".join(runs) + " |", "|---" * (len(runs) + 1) + "|"]
-    for title, key in rows:
-        cells = [cell(figures["runs"][name]["outcomes"][key]) for name in runs]
-        lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    for name in runs:
+    lines = ["# Prompt risk: how the default policy sorts prompts", "", figures["note"], ""]
+    lines += ["## Visual prompts", "", *table(runs, rows)]
+    lines += ["", "## Spoken lines, edit instructions, sounds", "", figures["lines_note"], ""]
+    lines += [*table(lines_runs, rows[:4]), ""]
+    lines += ["| form | run | harm denied | harm denied or reviewed | benign denied | "]
+    lines[-1] += "benign denied or reviewed |"
+    lines += ["|---" * 6 + "|"]
+    for name, item in lines_runs.items():
+        for form, found in item["by_form"].items():
+            keys = ("harm_denied", "harm_stopped", "benign_denied", "benign_stopped")
+            lines.append(f"| {form} | {name} | " + " | ".join(cell(found[k]) for k in keys) + " |")
+    for name, item in [*runs.items(), *((f"lines, {k}", v) for k, v in lines_runs.items())]:
         lines += ["", f"## By language: {name}", "", "| language | harm denied | harmless denied |"]
         lines.append("|---|---|---|")
-        for language, item in figures["runs"][name]["outcomes"]["by_language"].items():
-            harm, harmless = cell(item["harm_denied"]), cell(item["harmless_denied"])
+        for language, found in item["outcomes"]["by_language"].items():
+            harm, harmless = cell(found["harm_denied"]), cell(found["harmless_denied"])
             lines.append(f"| {language} | {harm} | {harmless} |")
     for name in runs:
         lines += ["", f"## Categories at a score of {PLAIN_HARM}: {name}", ""]
         lines += ["| category | n | AUC | recall | false positives | precision |", "|---" * 6 + "|"]
-        for category, item in figures["runs"][name]["categories"].items():
+        for category, item in runs[name]["categories"].items():
             low, high = item["auc_interval"]
             lines.append(
                 f"| {category} | {item['n_positive']} | {item['auc']:.3f} [{low:.3f}, {high:.3f}] |"
                 f" {cell(item['recall'])} | {cell(item['false_positives'])} |"
                 f" {cell(item['precision'])} |"
             )
-    first = runs[0]
+    first = next(iter(runs))
     lines += ["", f"## Disguised harm denied, by disguise: {first}", "", "| disguise | denied |"]
     lines.append("|---|---|")
-    for name, item in figures["runs"][first]["disguises"].items():
+    for name, item in runs[first]["disguises"].items():
         lines.append(f"| {name} | {cell(item)} |")
     cost = figures["cost"]
     lines += [
@@ -304,21 +327,14 @@ def report(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("reports/prompt_risk"))
-    out: Path = parser.parse_args().out
-    policy = Policy.load(None)
-    prompts = read_prompts()
-    held_out = read_prompts(HELD_OUT)
-    overlap = {clean(p.text).casefold() for p in prompts} & {
-        clean(p.text).casefold() for p in held_out
-    }
-    if overlap:
-        raise SystemExit(
-            f"{len(overlap)} held-out prompts are in the training set: {sorted(overlap)}"
-        )
-    embed, count = Cached(embedding.featurise), Cached(ngrams.featurise)
+def runs(
+    prompts: Sequence[Prompt],
+    held_out: Sequence[Prompt],
+    policy: Policy,
+    embed: Cached,
+    count: Cached,
+) -> dict[str, Callable[[], list[Answer]]]:
+    """What is measured, by name. Every run covers visual prompts and lines."""
 
     def trainer(
         name: str, featurise: Cached, recipe: Recipe, complete: bool
@@ -335,28 +351,49 @@ def main() -> None:
     with_ngrams = trainer(ngrams.SCORER, count, NGRAM_RECIPE, False)
     languages = [[name] for name in sorted({prompt.language for prompt in prompts})]
     grouped = folds(prompts)
-    blank = replace(with_embedding(prompts).heads, bias=np.full(len(LEARNED) + 1, -30, np.float32))
-    nothing = Classifier("none", embed, blank, True)
-    runs = {
-        "grouped folds": cross_validate(
+    blank = Heads(
+        np.zeros(ngrams.BUCKETS, np.float32),
+        np.zeros((ngrams.BUCKETS, len(LEARNED) + 1), np.float32),
+        np.full(len(LEARNED) + 1, -30, np.float32),
+        {},
+    )
+    nothing = Classifier("none", count, blank, True)
+    return {
+        "grouped folds": lambda: cross_validate(
             prompts, grouped, lambda p: p.group, with_embedding, policy
         ),
-        "one language left out": cross_validate(
+        "one language left out": lambda: cross_validate(
             prompts, languages, lambda p: p.language, with_embedding, policy
         ),
-        "held-out prompts": ask(held_out, with_embedding(prompts), policy),
-        "grouped folds, no embedding": cross_validate(
+        "held-out prompts": lambda: ask(held_out, with_embedding(prompts), policy),
+        "grouped folds, no embedding": lambda: cross_validate(
             prompts, grouped, lambda p: p.group, with_ngrams, policy
         ),
-        "held-out prompts, no embedding": ask(held_out, with_ngrams(prompts), policy),
-        "word list alone": ask(prompts, nothing, policy),
+        "held-out prompts, no embedding": lambda: ask(held_out, with_ngrams(prompts), policy),
+        "word list alone": lambda: ask(prompts, nothing, policy),
     }
-    kinds = sorted({prompt.kind for prompt in prompts})
-    figures = {
+
+
+def figures(
+    prompts: Sequence[Prompt],
+    held_out: Sequence[Prompt],
+    policy: Policy,
+    answers: dict[str, list[Answer]],
+) -> dict[str, Any]:
+    """Everything that the report holds, without the cost."""
+
+    def of(items: Sequence[Any], forms: Sequence[str]) -> list[Any]:
+        return [item for item in items if getattr(item, "prompt", item).form in forms]
+
+    def census(items: Sequence[Prompt]) -> str:
+        kinds = sorted({prompt.kind for prompt in items})
+        counts = ", ".join(f"{sum(p.kind == kind for p in items)} {kind}" for kind in kinds)
+        return f"{len(items)} prompts in {len({p.group for p in items})} groups ({counts})"
+
+    return {
         "note": (
-            f"{len(prompts)} prompts in {len({p.group for p in prompts})} groups ("
-            + ", ".join(f"{sum(p.kind == kind for p in prompts)} {kind}" for kind in kinds)
-            + f"), {len(held_out)} held-out prompts that nothing was trained on. Written by the "
+            f"{census(of(prompts, VISUAL))}, {len(of(held_out, VISUAL))} held-out prompts that "
+            "nothing was trained on. Written by the "
             "authors of the word list, in five languages; none comes from users, so the figures "
             "say how the parts work together and not how often a live service would err. In a "
             "column of folds the heads never saw the group of the prompt; but the word list, the "
@@ -368,21 +405,61 @@ def main() -> None:
             "prompts (too narrow where translations of one prompt agree) and, for "
             "AUC, bootstrap over groups."
         ),
+        "lines_note": (
+            f"{census(of(prompts, LINES))}, trained on together with the visual prompts; "
+            f"{len(of(held_out, LINES))} held-out lines, written before any training on lines. "
+            "The same hand wrote both, and the plots of common frauds (bank, grandchild, director) "
+            "are in both, in other words: the held-out figures say less about frauds that nobody "
+            "thought of. Heads that knew visual prompts alone denied 20 of the 82 harmless "
+            "held-out lines and reviewed 18; of the 40 harmful ones they denied 39 and reviewed 1. "
+            "The recipe was chosen on the folds; two rounds of lines were added after reading the "
+            "errors of the folds, none after the held-out lines were sorted. Folds keep a whole "
+            "topic (every apology, every blurred face) out of training and are the harder test."
+        ),
         "policy_sha256": policy.sha256,
         "runs": {
             name: {
-                "outcomes": outcomes(answers),
-                "categories": categories(answers),
-                "disguises": disguises(answers),
+                "outcomes": outcomes(of(found, VISUAL)),
+                "categories": categories(of(found, VISUAL)),
+                "disguises": disguises(of(found, VISUAL)),
             }
-            for name, answers in runs.items()
+            for name, found in answers.items()
         },
-        "cost": timing(prompts, policy),
+        "lines": {
+            name: {
+                "outcomes": outcomes(of(found, LINES)),
+                "by_form": {form: outcomes(of(found, [form])) for form in LINES},
+            }
+            for name, found in answers.items()
+        },
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("reports/prompt_risk"))
+    out: Path = parser.parse_args().out
+    policy = Policy.load(None)
+    prompts = read_prompts()
+    held_out = read_prompts(HELD_OUT) + read_prompts(HELD_OUT_LINES)
+    overlap = {clean(p.text).casefold() for p in prompts} & {
+        clean(p.text).casefold() for p in held_out
+    }
+    if overlap:
+        raise SystemExit(
+            f"{len(overlap)} held-out prompts are in the training set: {sorted(overlap)}"
+        )
+    embed, count = Cached(embedding.featurise), Cached(ngrams.featurise)
+    measured = runs(prompts, held_out, policy, embed, count)
+    answers = {name: run() for name, run in measured.items()}
+    write(out, figures(prompts, held_out, policy, answers) | {"cost": timing(prompts, policy)})
+
+
+def write(out: Path, found: dict[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(figures, indent=1, ensure_ascii=False, sort_keys=True)
+    text = json.dumps(found, indent=1, ensure_ascii=False, sort_keys=True)
     (out / "figures.json").write_text(text + "\n", encoding="utf-8")
-    (out / "report.md").write_text(report(figures), encoding="utf-8")
+    (out / "report.md").write_text(report(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

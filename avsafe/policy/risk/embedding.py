@@ -19,7 +19,7 @@ from avsafe.policy.risk import ngrams
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SCORER = "e5-small-q4+char-ngrams+heads-1"
+SCORER = "e5-small-q4+char-ngrams+heads-2"
 NGRAM_WEIGHT = 0.5  # grouped folds: 1 % false denials at recall .60 without n-grams, .73 with
 DIMENSIONS = 384
 MAX_TEXT_CHARS = 600  # cost grows with the square: 4,000 characters take 0.5 s, 200,000 take 68 s

@@ -1,8 +1,10 @@
 """Linear heads over text features: one per category, and one for "would a person refuse this".
 
 The category heads say *what* a text is about, the refusal head says *how bad* it is; a category
-scores the refusal probability times its share of the strongest category. Weights are plain arrays
-in an ``.npz`` file (never pickle); ``train.py`` makes them.
+scores the refusal probability times its share of the strongest category. A refusal that no category
+can account for (all below ``least_category``) counts in part: most of those are harmless lines of a
+kind that the heads have not seen. Weights are plain arrays in an ``.npz`` file (never pickle);
+``train.py`` makes them.
 
 Legend: ``n`` texts, ``d`` features, ``k`` heads.
 """
@@ -44,7 +46,8 @@ class Heads:
     def scores(self, features: NDArray[np.float32]) -> list[dict[str, int]]:
         """Scores 0-100 per learned category, one dictionary a text."""
         logits = (features - self.mean) * SCALE @ self.weights + self.bias
-        return combine(1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30))))
+        probabilities = 1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30)))
+        return combine(probabilities, float(self.about.get("least_category", 0.0)))
 
     def save(self, path: Path) -> None:
         np.savez_compressed(
@@ -75,14 +78,17 @@ class Heads:
         return heads
 
 
-def combine(probabilities: NDArray[Any]) -> list[dict[str, int]]:
-    """Probabilities ``(n, k)`` in the order of HEADS -> scores 0-100 per category."""
+def combine(probabilities: NDArray[Any], least_category: float = 0.0) -> list[dict[str, int]]:
+    """Probabilities ``(n, k)`` in the order of HEADS -> scores 0-100 per category.
+
+    Where even the strongest category is below ``least_category`` (0..1), all scores shrink.
+    """
     found = []
     harms = [name for name in LEARNED if name not in OWN_SCORE]
     for row in probabilities:
         chance = dict(zip(HEADS, map(float, row), strict=True))
-        strongest = max(chance[name] for name in harms)
-        scores = {name: chance[HARM] * chance[name] / max(strongest, 1e-6) for name in harms}
+        strongest = max(least_category, 1e-6, *(chance[name] for name in harms))
+        scores = {name: chance[HARM] * chance[name] / strongest for name in harms}
         scores |= {name: chance[name] for name in OWN_SCORE}
         found.append({name: round(100 * value) for name, value in scores.items()})
     return found

@@ -21,7 +21,7 @@ from avsafe.policy.risk.normalise import fold
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SCORER = "char-ngrams+heads-1"
+SCORER = "char-ngrams+heads-2"
 BUCKETS = 4096
 SIZES = (3, 4, 5)  # characters; words are padded with a space on either side
 

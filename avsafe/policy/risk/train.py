@@ -24,6 +24,7 @@ from avsafe.policy.risk.normalise import clean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +40,11 @@ class Recipe:
     l2: float
     category_weight: float  # of a positive in a category head: categories are 3-12 % of the prompts
     refusal_shift: float  # added to the refusal logit: moves 70 to the wanted false-denial rate
+    least_category: float = 0.0  # heads.combine; pays where category heads are sharp
 
 
-EMBEDDING_RECIPE = Recipe(l2=5.0, category_weight=6.0, refusal_shift=0.5)
-NGRAM_RECIPE = Recipe(l2=1.0, category_weight=6.0, refusal_shift=-0.7)
+EMBEDDING_RECIPE = Recipe(l2=3.0, category_weight=6.0, refusal_shift=1.1, least_category=0.08)
+NGRAM_RECIPE = Recipe(l2=1.0, category_weight=6.0, refusal_shift=-0.4)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Prompt:
     scores: dict[str, int]
     text: str
     disguise: str | None = None
+    form: str = "visual"  # visual (what is to be seen) | spoken | edit | sound
 
 
 def read_prompts(path: Path = PROMPTS) -> list[Prompt]:
@@ -81,38 +84,49 @@ def fit(
     about: dict[str, Any] | None = None,
 ) -> Heads:
     """Train all heads on features ``(n, d)`` and soft targets ``(n, k)``."""
+    from scipy.sparse import csr_matrix
+
     mean = features.mean(axis=0)
-    centred = (features - mean).astype(np.float64) * SCALE
+    rows = csr_matrix(features, dtype=np.float64)  # of the n-grams, one in forty is not zero
     columns, bias = [], []
     for j, head in enumerate(HEADS):
         weight = 1.0 if head == HARM else recipe.category_weight
-        solution, intercept = _logistic(centred, wanted[:, j], recipe.l2, weight)
+        solution, intercept = _logistic(rows, mean, wanted[:, j], recipe.l2, weight)
         columns.append(solution)
         bias.append(intercept + (recipe.refusal_shift if head == HARM else 0.0))
     return Heads(
         mean.astype(np.float32),
         np.stack(columns, axis=1).astype(np.float32),
         np.array(bias, np.float32),
-        {"heads": list(HEADS), **(about or {})},
+        {"heads": list(HEADS), "least_category": recipe.least_category, **(about or {})},
     )
 
 
 def _logistic(
-    x: NDArray[np.float64], y: NDArray[np.float64], l2: float, positive_weight: float
+    rows: csr_matrix,
+    mean: NDArray[np.float32],
+    y: NDArray[np.float64],
+    l2: float,
+    positive_weight: float,
 ) -> tuple[NDArray[np.float64], float]:
-    """argmin sum_i w_i crossentropy(y_i, sigmoid(x_i b + c)) + l2/2 |b|^2, by L-BFGS from zero."""
+    """argmin sum_i w_i crossentropy(y_i, sigmoid(x_i b + c)) + l2/2 |b|^2, by L-BFGS from zero,
+    where ``x = (rows - mean) * SCALE`` is never written out: centred, it would have no zeros.
+    """
     from scipy.optimize import minimize
 
     weights = 1.0 + (positive_weight - 1.0) * y
+    columns = rows.T.tocsr()
 
     def loss(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        b, z = at[:-1], x @ at[:-1] + at[-1]
+        b = at[:-1]
+        z = SCALE * (rows @ b - mean @ b) + at[-1]
         value = (weights * (np.logaddexp(0, z) - y * z)).sum() + 0.5 * l2 * (b @ b)
         slope = weights * (1.0 / (1.0 + np.exp(-np.clip(z, -30, 30))) - y)
-        return float(value), np.append(x.T @ slope + l2 * b, slope.sum())
+        total = slope.sum()
+        return float(value), np.append(SCALE * (columns @ slope - mean * total) + l2 * b, total)
 
     found = minimize(
-        loss, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 400}
+        loss, np.zeros(rows.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 400}
     )
     return found.x[:-1], float(found.x[-1])
 
