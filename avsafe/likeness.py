@@ -1,8 +1,12 @@
 """Whose face, whose voice: what the policy is told of the portraits and voices of a request.
 
-In this order, for each one: a release of this installation that was made from words alone, or a
-trusted credential that says so by an issuer the team lists, is attested as synthetic; media that a
-live consent record names is consented; anything else is unknown. The policy denies the unknown.
+In this order, for each one: a release of this installation that was made from words alone by a
+generator that cannot copy a person, or a trusted credential that says so by an issuer the team
+lists, is attested as synthetic; media that a live consent record names is consented; anything else
+is unknown. The policy denies the unknown.
+
+In a talking head every picture, video and sound counts, whatever its role is called: a generator
+may read it in any. In other tasks the inputs count that are called portrait, face or voice.
 
 A credential that says "AI-generated" does not make a person fictional: a work with an input (an
 edited photo, an animated portrait) attests nothing, whoever signed it. A watermark attests nothing
@@ -19,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from avsafe.consent import FACE, VOICE, ConsentRecord, ConsentRegister
 from avsafe.errors import AvsafeError
-from avsafe.types import GenerationRequest, InputMedia, Media, Task
+from avsafe.types import GenerationRequest, InputMedia, Kind, Media, Task
 from avsafe.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -31,7 +35,11 @@ NONE, ATTESTED, CONSENTED = "none", "synthetic_attested", "consented"
 EXPIRED, MISMATCH, UNKNOWN = "expired", "mismatch", "unknown"
 MODALITY = {"portrait": FACE, "face": FACE, "voice": VOICE}
 FROM_WORDS = frozenset((Task.TEXT_TO_IMAGE, Task.TEXT_TO_VIDEO))
-ISSUERS = "synthetic-issuers.txt"  # in the policy folder: one organisation a line
+# Generators whose pictures show nobody: drawn, or learned from drawings. Those that run a program,
+# a model or a server of the user's can copy a photo or know a real face.
+FROM_NOBODY = frozenset(("one-pass", "portrait", "two-stage", "world"))
+# In the policy folder, one name a line: organisations, and more generators to be believed
+ISSUERS, GENERATORS = "synthetic-issuers.txt", "synthetic-generators.txt"
 _WORST = (UNKNOWN, MISMATCH, EXPIRED, CONSENTED, ATTESTED)
 
 
@@ -48,33 +56,54 @@ def of_request(request: GenerationRequest, workspace: Workspace) -> Likeness:
 
     Nothing is raised: what cannot be read is unknown.
     """
-    people = [item for item in request.inputs if item.role in MODALITY]
+    people = [(item, found) for item in request.inputs if (found := _shown(request, item))]
     if not people:
         return Likeness()
     register = ConsentRegister(workspace.home.consent)
-    given = [record for i in request.consent_ids if (record := register.get(i)) is not None]
+    given = [record for i in request.consent_ids if (record := _record(register, i)) is not None]
     found, scopes = set[str](), list[set[str]]()
-    for item in people:
+    for item, modalities in people:
         if _attested(item.media, workspace):
             found.add(ATTESTED)
             continue
-        status, record = _consented(item, given, request.generator)
-        found.add(status)
-        if record is not None:
-            scopes.append(set(record.purposes))
+        for modality in modalities:
+            status, record = _consented(item.media, modality, given, request.generator)
+            found.add(status)
+            if record is not None:
+                scopes.append(set(record.purposes))
     status = next(s for s in _WORST if s in found)
     scope = set.intersection(*scopes) if scopes else set[str]()
     return Likeness(status, tuple(sorted(scope)))
 
 
+def _shown(request: GenerationRequest, item: InputMedia) -> frozenset[str]:
+    """Face, voice or both: what of a person an input may show, by its role and by what it holds."""
+    role = item.role.strip().casefold()
+    if request.task != Task.TALKING_HEAD and role not in MODALITY:
+        return frozenset()
+    media = item.media
+    face = media.kind is not Kind.AUDIO
+    voice = media.kind is Kind.AUDIO or media.audio is not None
+    held = {FACE} if face else set[str]()
+    return frozenset(held | ({VOICE} if voice else set()) | {MODALITY.get(role, "")} - {""})
+
+
+def _record(register: ConsentRegister, record_id: str) -> ConsentRecord | None:
+    try:
+        return register.get(record_id)
+    except AvsafeError as error:
+        _log.warning("a consent counts as not given: %s", error)
+        return None
+
+
 def _consented(
-    item: InputMedia, given: Iterable[ConsentRecord], generator: str
+    media: Media, modality: str, given: Iterable[ConsentRecord], generator: str
 ) -> tuple[str, ConsentRecord | None]:
     now, status = datetime.now(UTC), UNKNOWN
     for record in given:
         fits = (
-            record.modality == MODALITY[item.role]
-            and item.media.sha256 in record.media_sha256
+            record.modality == modality
+            and media.sha256 in record.media_sha256
             and {"*", generator} & set(record.generators)
         )
         if fits and record.state(now) == "live":
@@ -87,22 +116,38 @@ def _attested(media: Media, workspace: Workspace) -> bool:
     """Made from words alone, and somebody whom we believe says so."""
     release = workspace.registry.by_sha256(media.sha256)
     if release is not None:
-        return _from_words(release)
-    issuers = _issuers(workspace)
+        return _from_words(release, workspace)
+    issuers = _listed(workspace, ISSUERS)
     return bool(issuers) and _declared(media, workspace, issuers)
 
 
-def _from_words(release: ReleaseRecord) -> bool:
-    return (
-        release.state == "released" and release.registered_generator and release.task in FROM_WORDS
-    )
+def _from_words(release: ReleaseRecord, workspace: Workspace) -> bool:
+    """Of a generator that is believed, and without any input: the ledger says what went in."""
+    if not (
+        release.state == "released"
+        and release.registered_generator
+        and release.task in FROM_WORDS
+        and release.generator in FROM_NOBODY | _listed(workspace, GENERATORS)
+    ):
+        return False
+    try:
+        entries = list(workspace.ledger.entries(release.release_id))
+    except AvsafeError as error:
+        _log.warning("what a release was made from was not read: %s", error)
+        return False
+    return [entry.body.get("inputs") for entry in entries if entry.type == "intent"] == [[]]
 
 
-def _issuers(workspace: Workspace) -> frozenset[str]:
-    path = workspace.home.policy / ISSUERS
+def _listed(workspace: Workspace, name: str) -> frozenset[str]:
+    path = workspace.home.policy / name
     if not path.is_file():
         return frozenset()
-    lines = (line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines())
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        _log.warning("%s was not read, so it names nobody: %s", name, error)
+        return frozenset()
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
     return frozenset(line for line in lines if line)
 
 
@@ -124,5 +169,5 @@ def _declared(media: Media, workspace: Workspace, issuers: frozenset[str]) -> bo
         and bool(report.source_types)
         and set(report.source_types) <= made
         and not report.ingredients
-        and (known is None or _from_words(known))
+        and (known is None or _from_words(known, workspace))
     )

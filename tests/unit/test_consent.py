@@ -12,6 +12,7 @@ import pytest
 from avsafe import media
 from avsafe.consent import FACE, VOICE, ConsentRecord, ConsentRegister
 from avsafe.errors import UsageError
+from avsafe.types import Task
 
 SHA = "ab" * 32
 
@@ -68,6 +69,67 @@ def test_ids_of_nothing(register: ConsentRegister, name: str) -> None:
         register.revoke(name)
 
 
+DAMAGE = {
+    "cut off": lambda text: text[: len(text) // 2],
+    "empty": lambda text: "",
+    "no JSON": lambda text: "\x00\xff",
+    "deep": lambda text: "[" * 100_000,
+    "a list": lambda text: "[]",
+    "an unknown field": lambda text: text.replace('"adult"', '"grown": 1, "adult"'),
+    "a field less": lambda text: text.replace('"adult": true,', ""),
+    "a child": lambda text: text.replace('"adult": true', '"adult": false'),
+    "no zone": lambda text: text.replace("+00:00", ""),
+    "a date that is none": lambda text: text.replace("+00:00", "+99:00"),
+    "for ever": lambda text: text.replace('"expires_at": "2', '"expires_at": "3'),
+    "media as text": lambda text: text.replace(f'[\n    "{SHA}"\n  ]', f'"{SHA}"'),
+    "a number": lambda text: text.replace('"speaker-7"', "7"),
+    "no end": lambda text: text.replace('"expires_at": "2', '"expires_at": null, "x": "2'),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_record_changed_by_hand_is_refused(register, tmp_path: Path, name: str) -> None:
+    good, bad = added(register), added(register)
+    path = tmp_path / "consent" / f"{bad.id}.json"
+    changed = DAMAGE[name](path.read_text())
+    assert changed != path.read_text()
+    path.write_text(changed, encoding="latin-1")
+    with pytest.raises(UsageError, match="record it again|record the consent again"):
+        register.get(bad.id)
+    assert register.list() == [good]
+    assert len(register.damaged()) == 1
+
+
+def test_a_copy_under_another_id_is_no_consent(register: ConsentRegister, tmp_path: Path) -> None:
+    """A copy that was taken before the withdrawal."""
+    record, folder = added(register), tmp_path / "consent"
+    (folder / f"c-{'1' * 16}.json").write_text((folder / f"{record.id}.json").read_text())
+    register.revoke(record.id)
+    with pytest.raises(UsageError, match="record"):
+        register.get("c-" + "1" * 16)
+
+
+def test_a_clock_set_back_makes_nothing_live(register: ConsentRegister) -> None:
+    record = added(register, duration=timedelta(days=2))
+    now = datetime.now(UTC)
+    assert record.state(now - timedelta(minutes=2)) == "live"
+    assert record.state(now - timedelta(days=9)) == "pending"
+
+
+@pytest.mark.parametrize("days", ["999999999", "10000000000000", "-5", "0"])
+def test_days_beyond_the_calendar(tmp_path: Path, monkeypatch, days: str) -> None:
+    from avsafe.cli import main
+
+    monkeypatch.setenv("AVSAFE_HOME", str(tmp_path / "home"))
+    photo = tmp_path / "a.png"
+    photo.write_bytes(b"x")
+    words = ["consent", "add", str(photo), "--subject", "s", "--modality", "face", "--adult"]
+    monkeypatch.setattr("sys.argv", ["avsafe", *words, "--days", days])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+
+
 # ---------------------------------------------------------------- likeness
 
 
@@ -85,7 +147,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, workspace) -> dict:
     """A release made from words, one made from an input, and pictures nobody vouches for."""
     from avsafe import gate, testing
     from avsafe.policy import local_principal
-    from avsafe.types import GenerationRequest, InputMedia, Task
+    from avsafe.types import GenerationRequest, InputMedia
 
     folder = tmp_path_factory.mktemp("files")
     ask = GenerationRequest(local_principal(), Task.TEXT_TO_IMAGE, "world", "a red ball", seed=1)
@@ -95,16 +157,19 @@ def files(tmp_path_factory: pytest.TempPathFactory, workspace) -> dict:
     source = InputMedia(media.probe(folder / "photo.png"), "source")
     again = GenerationRequest(local_principal(), Task.RELEASE, "elsewhere", inputs=(source,))
     gate.generate(again, folder / "released.png", workspace)
-    return {path.stem: media.probe(path) for path in folder.glob("*.png")}
+    media.encode(testing.flash_beep_clip(), folder / "clip.mp4")
+    media.encode(testing.sound_only(1.0), folder / "speech.wav")
+    return {path.stem: media.probe(path) for path in folder.glob("*.???")}
 
 
-def likeness_of(workspace, inputs: list, consent: tuple[str, ...] = (), generator: str = "g"):
+def likeness_of(workspace, inputs: list, consent: tuple[str, ...] = (), generator: str = "g",
+                task: str = Task.TALKING_HEAD):  # fmt: skip
     from avsafe import likeness
     from avsafe.policy import local_principal
-    from avsafe.types import GenerationRequest, InputMedia, Task
+    from avsafe.types import GenerationRequest, InputMedia
 
     request = GenerationRequest(
-        local_principal(), Task.TALKING_HEAD, generator, consent_ids=consent,
+        local_principal(), task, generator, consent_ids=consent,
         inputs=tuple(InputMedia(item, role) for item, role in inputs),
     )  # fmt: skip
     return likeness.of_request(request, workspace)
@@ -112,7 +177,75 @@ def likeness_of(workspace, inputs: list, consent: tuple[str, ...] = (), generato
 
 def test_what_was_made_from_words_is_attested(workspace, files) -> None:
     assert likeness_of(workspace, [(files["made"], "portrait")]).status == "synthetic_attested"
-    assert likeness_of(workspace, [(files["photo"], "image")]).status == "none"
+    ordinary = likeness_of(workspace, [(files["photo"], "image")], task=Task.IMAGE_TO_VIDEO)
+    assert ordinary.status == "none"
+
+
+ROLES = ["portrait", "image", "Portrait ", "video", "audio", "mask", "source", ""]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_in_a_talking_head_every_input_is_somebody(workspace, files, role: str) -> None:
+    assert likeness_of(workspace, [(files["photo"], role)]).status == "unknown"
+    plain = likeness_of(workspace, [(files["photo"], role)], task="talking-head")
+    assert plain.status == "unknown"  # a task given as plain text
+    behind = [(files["made"], "portrait"), (files["photo"], role)]
+    assert likeness_of(workspace, behind).status == "unknown"
+
+
+@pytest.mark.parametrize("role", ["voice", "audio", "image", "x"])
+def test_a_sound_is_a_voice_whatever_its_role(workspace, files, role: str) -> None:
+    assert likeness_of(workspace, [(files["speech"], role)]).status == "unknown"
+
+
+@pytest.mark.parametrize("role", ["portrait", "Face", "voice"])
+def test_a_portrait_is_one_in_every_task(workspace, files, role: str) -> None:
+    found = likeness_of(workspace, [(files["photo"], role)], task=Task.IMAGE_TO_VIDEO)
+    assert found.status == "unknown"
+
+
+def test_a_clip_with_sound_needs_consent_to_face_and_voice(workspace, files) -> None:
+    register = ConsentRegister(workspace.home.consent)
+    sha = [files["clip"].sha256]
+    face = register.add("s", FACE, sha, granted_by="me", adult=True)
+    voice = register.add("s", VOICE, sha, granted_by="me", adult=True)
+    inputs = [(files["clip"], "video")]
+    assert likeness_of(workspace, inputs, (face.id,)).status == "mismatch"
+    assert likeness_of(workspace, inputs, (voice.id,)).status == "mismatch"
+    assert likeness_of(workspace, inputs, (face.id, voice.id)).status == "consented"
+
+
+@pytest.mark.parametrize("generator", ["command", "diffusers", "openai-compatible", "my-own"])
+def test_a_generator_that_can_copy_a_photo_attests_nothing(workspace, files, generator) -> None:
+    from avsafe import likeness
+
+    made = workspace.registry.by_sha256(files["made"].sha256)
+    assert likeness._from_words(made, workspace)
+    assert not likeness._from_words(replace(made, generator=generator), workspace)
+    workspace.home.policy.mkdir(exist_ok=True)
+    listed = workspace.home.policy / "synthetic-generators.txt"
+    listed.write_text(f"{generator}  # ours, of drawings alone\n")
+    try:
+        assert likeness._from_words(replace(made, generator=generator), workspace)
+    finally:
+        listed.unlink()
+
+
+def test_words_beside_a_photo_are_not_words_alone(workspace, files, tmp_path: Path) -> None:
+    from avsafe import gate
+    from avsafe.policy import local_principal
+    from avsafe.types import GenerationRequest, InputMedia
+
+    ask = GenerationRequest(
+        local_principal(), Task.TEXT_TO_IMAGE, "world", "a red ball", seed=2,
+        inputs=(InputMedia(files["photo"], "image"),),
+    )  # fmt: skip
+    try:
+        made = gate.generate(ask, tmp_path / "made.png", workspace)
+    except UsageError:
+        return  # it takes no input: better still
+    portrait = [(media.probe(made.path), "portrait")]
+    assert likeness_of(workspace, portrait).status == "unknown"
 
 
 @pytest.mark.parametrize("name", ["photo", "released"])
@@ -121,8 +254,20 @@ def test_a_photo_is_unknown_even_when_released(workspace, files, name: str) -> N
 
 
 def test_the_worst_input_counts(workspace, files) -> None:
-    both = [(files["made"], "portrait"), (files["photo"], "voice")]
+    both = [(files["made"], "portrait"), (files["speech"], "voice")]
     assert likeness_of(workspace, both).status == "unknown"
+
+
+def test_a_damaged_record_is_a_consent_not_given(workspace, files) -> None:
+    register = ConsentRegister(workspace.home.consent)
+    record = register.add("s", FACE, [files["photo"].sha256], granted_by="me", adult=True)
+    path = workspace.home.consent / f"{record.id}.json"
+    path.write_text(path.read_text()[:-20])
+    try:
+        found = likeness_of(workspace, [(files["photo"], "portrait")], (record.id,))
+    finally:
+        path.unlink()
+    assert found.status == "unknown"
 
 
 def test_a_revoked_release_attests_nothing(workspace, files) -> None:
@@ -147,8 +292,8 @@ def test_consent_covers_its_file_modality_and_generator_only(workspace, files) -
     assert likeness_of(workspace, inputs, (record.id,), "another").status == "mismatch"
     assert likeness_of(workspace, [(files["other"], "portrait")], (record.id,)).status == "mismatch"
     assert likeness_of(workspace, [(files["photo"], "voice")], (record.id,)).status == "mismatch"
-    voice = register.add("s", VOICE, [files["other"].sha256], granted_by="me", adult=True)
-    both = [*inputs, (files["other"], "voice")]
+    voice = register.add("s", VOICE, [files["speech"].sha256], granted_by="me", adult=True)
+    both = [*inputs, (files["speech"], "voice")]
     found = likeness_of(workspace, both, (record.id, voice.id))
     assert (found.status, found.scope) == ("consented", ("general",))  # what both cover
     register.revoke(record.id)
