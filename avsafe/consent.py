@@ -17,15 +17,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from avsafe.errors import UsageError
+from avsafe.errors import AvsafeError, UsageError
 from avsafe.home import write_private
 
 FACE, VOICE = "face", "voice"
 LONGEST = timedelta(days=366)
 DEFAULT_DURATION = timedelta(days=365)
 NOTICE_VERSION = "1"  # of the text that the person was shown (docs/consent.md)
+_SKEW = timedelta(minutes=5)  # between the clocks of machines that share a state folder
 _ID = re.compile(r"c-[0-9a-f]{16}")
 _WORD = re.compile(r"[\w .*-]{1,64}")
+_TIMES = ("created_at", "expires_at", "revoked_at")
+_LISTS = ("media_sha256", "purposes", "generators")
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,11 @@ class ConsentRecord:
     revoked_at: datetime | None = None
 
     def state(self, now: datetime) -> str:
-        """``live``, ``expired`` or ``revoked``."""
+        """``live``, ``expired``, ``revoked``, or ``pending``: given in the future of this clock."""
         if self.revoked_at is not None:
             return "revoked"
+        if self.created_at > now + _SKEW:  # a clock set back makes no consent last longer
+            return "pending"
         return "live" if now < self.expires_at else "expired"
 
     def to_json(self) -> dict[str, Any]:
@@ -60,14 +65,28 @@ class ConsentRecord:
         }
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> ConsentRecord:
-        times = ("created_at", "expires_at", "revoked_at")
-        lists = ("media_sha256", "purposes", "generators")
-        return cls(
-            **value
-            | {key: datetime.fromisoformat(value[key]) for key in times if value[key]}
-            | {key: tuple(value[key]) for key in lists}
-        )
+    def from_json(cls, value: Any) -> ConsentRecord:
+        """A record out of ``to_json``. Raises UsageError for anything else, and for a record that
+        ``ConsentRegister.add`` would have refused."""
+        try:
+            lists = {key: tuple(value[key]) for key in _LISTS if isinstance(value[key], list)}
+            times = {key: datetime.fromisoformat(value[key]) for key in _TIMES if value[key]}
+            record = cls(**value | times | lists)
+            texts = (record.id, record.subject, record.modality, record.granted_by)
+            words = [getattr(record, key) for key in _LISTS]
+            whole = (
+                all(isinstance(text, str) for text in texts)
+                and all(isinstance(w, tuple) and all(isinstance(x, str) for x in w) for w in words)
+                and all(time.tzinfo is not None for time in times.values())
+                and {"created_at", "expires_at"} <= set(times)
+                and isinstance(record.adult, bool)
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"This is no record of a consent ({type(error).__name__}).") from error
+        if not whole:
+            raise UsageError("This is no record of a consent (a value is of another kind).")
+        _refuse_void(record, record.expires_at - record.created_at)
+        return record
 
 
 class ConsentRegister:
@@ -99,6 +118,7 @@ class ConsentRegister:
         """Write a record. Raises UsageError for one that could not hold: no media, no purpose, a
         duration over a year, a subject who is not of age."""
         now = datetime.now(UTC).replace(microsecond=0)
+        kept = min(max(duration, timedelta(0)), LONGEST)  # what is beyond is refused below
         record = ConsentRecord(
             id=f"c-{secrets.token_hex(8)}",
             subject=subject,
@@ -107,7 +127,7 @@ class ConsentRegister:
             purposes=tuple(purposes),
             generators=tuple(generators),
             created_at=now,
-            expires_at=now + duration,
+            expires_at=now + kept,
             granted_by=granted_by,
             adult=adult,
             evidence_sha256=evidence_sha256,
@@ -117,18 +137,42 @@ class ConsentRegister:
         return record
 
     def get(self, record_id: str) -> ConsentRecord | None:
-        """One record, or None when there is none of that id (a malformed id is of none)."""
+        """One record, or None when there is none of that id (a malformed id is of none).
+
+        Raises UsageError for a file that was damaged or changed by hand.
+        """
         path = self._folder / f"{record_id}.json"
         if not _ID.fullmatch(record_id) or not path.is_file():
             return None
-        return ConsentRecord.from_json(json.loads(path.read_text(encoding="utf-8")))
+        try:
+            record = ConsentRecord.from_json(json.loads(path.read_bytes()))
+            if record.id != record_id:
+                raise UsageError(f"It holds the record {record.id!r}.")
+        except (OSError, ValueError, RecursionError, AvsafeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UsageError(
+                f"The consent record {path} can't be used: {reason} Restore it from a backup, or "
+                "remove it and record the consent again."
+            ) from error
+        return record
 
     def list(self) -> list[ConsentRecord]:
-        """All of them, the newest first."""
-        if not self._folder.is_dir():
-            return []
-        found = [self.get(path.stem) for path in self._folder.glob("c-*.json")]
-        return sorted((r for r in found if r), key=lambda r: r.created_at, reverse=True)
+        """All that can be read, the newest first; ``damaged`` names the others."""
+        return sorted(self._all()[0], key=lambda r: r.created_at, reverse=True)
+
+    def _all(self) -> tuple[tuple[ConsentRecord, ...], tuple[str, ...]]:
+        found, broken = dict[str, ConsentRecord](), dict[str, str]()
+        for path in self._folder.glob("c-*.json"):  # of an absent folder: none
+            try:
+                if (record := self.get(path.stem)) is not None:
+                    found[path.stem] = record
+            except UsageError as error:
+                broken[path.stem] = str(error)
+        return tuple(found.values()), tuple(broken.values())
+
+    def damaged(self) -> tuple[str, ...]:
+        """Why each of the other records can't be used."""
+        return tuple(self._all()[1])
 
     def revoke(self, record_id: str) -> ConsentRecord:
         """Withdraw: from now on nothing is made with it. Raises UsageError for an unknown id."""

@@ -54,7 +54,7 @@ def add(
         adult=adult,
         purposes=purpose or ("general",),
         generators=generator or ("*",),
-        duration=timedelta(days=days),
+        duration=_days(days),
         evidence_sha256=sha256_of(_readable(evidence)) if evidence else None,
     )
     if as_json:
@@ -66,7 +66,10 @@ def add(
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """List the records, the newest first."""
-    records = _register().list()
+    register = _register()
+    records = register.list()
+    for reason in register.damaged():
+        console(stderr=True).print(f"[yellow]warning:[/] {shown(reason)}")
     if as_json:
         print_json([_plain(record) for record in records])
         return
@@ -101,6 +104,11 @@ def _register() -> ConsentRegister:
     from avsafe.home import Home
 
     return ConsentRegister(Home.default().consent)
+
+
+def _days(days: int) -> timedelta:
+    """Of a number that no calendar holds: more than a year, which the register refuses."""
+    return timedelta(days=max(-1, min(days, 10_000)))
 
 
 def _readable(path: Path) -> Path:
