@@ -27,11 +27,11 @@ def test_the_plan_has_two_works_of_every_task_and_inputs_that_come_first() -> No
 @pytest.mark.slow
 def test_works_and_refusals_on_one_page(tmp_path: Path) -> None:
     entries = [
-        Entry("still", Task.TEXT_TO_IMAGE, "world", "a red ball by the sea", side=256),
+        Entry("still", Task.TEXT_TO_IMAGE, "world", "a red ball by the sea", side=512),
         Entry("clip", Task.TEXT_TO_VIDEO, "world", "a metal ball bouncing", duration_s=1.5,
               side=256, sounds=True),
         Entry("moved", Task.IMAGE_TO_VIDEO, "photo-motion", "zoom in", {"image": "still"},
-              duration_s=2, side=384),
+              duration_s=3, side=384),
         Entry("never", Task.TEXT_TO_VIDEO, "world", "", duration_s=1, side=256),
         Entry("orphan", Task.STYLIZE_VIDEO, "stylize", "watercolour", {"video": "never"}),
     ]  # fmt: skip
