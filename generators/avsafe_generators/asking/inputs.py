@@ -110,6 +110,10 @@ def covered(frame: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     h, w = frame.shape[:2]
     if (w, h) == (width, height):
         return frame
+    if 0 <= w - width <= 1 and 0 <= h - height <= 1:  # an odd side: a line less, no pixel changed
+        import numpy as np
+
+        return np.ascontiguousarray(frame[:height, :width])
     scale = max(width / w, height / h)
     # the part that stays, centred; then scaled as a whole: no rounding of an intermediate size
     cut_w, cut_h = min(w, max(1, round(width / scale))), min(h, max(1, round(height / scale)))
@@ -157,11 +161,16 @@ def footage(
     raw = decode(media.path)
     if raw.frames is None or raw.frame_rate is None:
         raise MissingStream(f"{media.path.name} has no moving pictures.")
+    if raw.frame_count is not None:
+        _refuse_long(media, max_duration_s, float(raw.frame_count / raw.frame_rate))
+    longest = (max_duration_s + 0.5) * float(raw.frame_rate)
     out_w, out_h = width or raw.width // 2 * 2, height or raw.height // 2 * 2
     source = raw.frames
 
     def frames() -> Iterator[Frame]:
-        for frame in source:
+        for number, frame in enumerate(source):
+            if number > longest:  # the header said otherwise
+                _refuse_long(media, max_duration_s, float(number / rate))
             if cancelled():
                 raise Stopped(f"Reading {media.path.name} was asked to stop.")
             yield covered(frame, out_w, out_h)
@@ -188,7 +197,11 @@ def sound(
         raise MissingStream(f"{media.path.name} has no sound (it is {media.kind}).")
     _refuse_long(media, max_duration_s)
     raw = decode(media.path)
-    blocks = [block.mean(axis=0) for block in raw.samples or ()]
+    blocks, heard = [], 0
+    for block in raw.samples or ():
+        blocks.append(block.mean(axis=0))
+        heard += block.shape[1]
+        _refuse_long(media, max_duration_s, heard / raw.rate_hz)
     mono = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     if not mono.size:
         raise MissingStream(f"The sound of {media.path.name} is empty.")
@@ -198,9 +211,11 @@ def sound(
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
-def _refuse_long(media: Media, max_duration_s: float) -> None:
-    if media.duration_s is not None and media.duration_s > max_duration_s + 0.5:
+def _refuse_long(media: Media, max_duration_s: float, lasts_s: float | None = None) -> None:
+    """``lasts_s`` is what was decoded; without it the header's word counts."""
+    lasts_s = media.duration_s if lasts_s is None else lasts_s
+    if lasts_s is not None and lasts_s > max_duration_s + 0.5:
         raise UsageError(
-            f"{media.path.name} lasts {media.duration_s:.1f} s; at most {max_duration_s:g} s are "
+            f"{media.path.name} lasts {lasts_s:.1f} s; at most {max_duration_s:g} s are "
             "taken here. Cut it, or pass a shorter one."
         )

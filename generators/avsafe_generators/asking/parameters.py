@@ -24,6 +24,19 @@ class Knob(Protocol):
         """The value, or UsageError."""
 
 
+def shown(value: Any) -> str:
+    """A value as a message shows it: the beginning of a long one, any number of digits.
+
+    >>> shown("abc"), len(shown("x" * 9999))
+    ("'abc'", 83)
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # an integer with more digits than Python prints
+        text = "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
 @dataclass(frozen=True)
 class Number:
     """A number from ``low`` to ``high``; ``whole`` for counts.
@@ -40,16 +53,16 @@ class Number:
     def read(self, name: str, value: Any) -> float | int:
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if isinstance(value, bool) or not self.low <= number <= self.high:  # false for NaN
             raise UsageError(
-                f"{name} is a number from {self.low:g} to {self.high:g}, not {value!r}."
+                f"{name} is a number from {self.low:g} to {self.high:g}, not {shown(value)}."
             )
         if not self.whole:
             return number
         if number != int(number):
-            raise UsageError(f"{name} is a whole number, not {value!r}.")
+            raise UsageError(f"{name} is a whole number, not {shown(value)}.")
         return int(number)
 
 
@@ -67,7 +80,7 @@ class Choice:
     def read(self, name: str, value: Any) -> str:
         word = str(value).strip().lower()
         if word not in self.options:
-            raise UsageError(f"{name} is one of {', '.join(self.options)}, not {value!r}.")
+            raise UsageError(f"{name} is one of {', '.join(self.options)}, not {shown(value)}.")
         return word
 
 
@@ -87,7 +100,7 @@ class Flag:
             return True
         if word in ("0", "false", "no", "off"):
             return False
-        raise UsageError(f"{name} is yes or no, not {value!r}.")
+        raise UsageError(f"{name} is yes or no, not {shown(value)}.")
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,7 @@ class Text:
 
     def read(self, name: str, value: Any) -> str:
         if not isinstance(value, str):
-            raise UsageError(f"{name} is a text, not {value!r}.")
+            raise UsageError(f"{name} is a text, not {shown(value)}.")
         if len(value) > self.max_chars:
             raise UsageError(
                 f"{name} has {len(value)} letters; at most {self.max_chars} are taken. Shorten it."
@@ -124,7 +137,8 @@ def parameters(request: GenerationRequest, **known: Knob) -> dict[str, Any]:
     unknown = sorted(set(given) - set(known) - OF_THE_GATE - OF_THE_REGION)
     if unknown:
         has = f"it has: {', '.join(known)}" if known else "it has none"
-        raise UsageError(f"{request.generator} has no parameter {', '.join(unknown)} ({has}).")
+        named = ", ".join(name[:60] for name in unknown[:8])
+        raise UsageError(f"{request.generator} has no parameter {named} ({has}).")
     return {
         name: knob.read(name, given[name]) if name in given else knob.default
         for name, knob in known.items()

@@ -112,11 +112,15 @@ class Edit:
             media, *size, cancelled=cancelled,
             max_duration_s=_INPAINT_SECONDS if removes else MAX_SECONDS,
         )  # fmt: skip
-        masked = asking.region(request, *size) is not None
+        mask_of_all = asking.region(request, *size)
+        masked = mask_of_all is not None
         _check_masks(operations, masked)
+        if mask_of_all is not None:
+            mask_of_all.refuse_empty(cancelled)
 
         def pairs() -> Iterator[Pair]:
-            region = asking.region(request, *size)  # one of its own for every pass
+            # one of its own for every pass
+            region = asking.region(request, *size, frame_rate=footage.frame_rate)
             for number, frame in enumerate(footage.frames):
                 yield frame, None if region is None else region.at(number)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 
@@ -114,19 +115,21 @@ class Inpaint:
         fill, colour, ignored = _fill(request, wish["fill"], wish["color"])
         media = asking.media_in(request, "video", need="a video", kinds=(Kind.VIDEO,))
         size = asking.fitted_size(request, media, max_pixels=MAX_PIXELS, high=1280)
-        if asking.region(request, *size) is None:
+        region = asking.region(request, *size, max_duration_s=MAX_SECONDS)
+        if region is None:
             raise UsageError(
                 "inpaint-video needs to know where the hole is: pass --mask, a box x,y,w,h in "
                 "fractions of the frame, or a picture or video that is white there."
             )
         progress(0.0, "plan")
         clip = asking.footage(media, *size, max_duration_s=MAX_SECONDS, cancelled=cancelled)
+        region.refuse_empty(cancelled)
         boxed = "mask" in request.parameters
         grow = wish["grow"] if wish["grow"] is not None else (0 if boxed else 3)
         window = max(1, min(WINDOW, round(wish["reach_s"] * float(clip.frame_rate))))
 
         def frames() -> Iterator[Frame]:
-            holes = _Holes(request, size, grow)
+            holes = _Holes(request, size, grow, clip.frame_rate)
             if fill == "propagate":
                 pairs = ((frame, holes.at(number)) for number, frame in enumerate(clip.frames))
                 yield from propagate(pairs, window)
@@ -136,7 +139,7 @@ class Inpaint:
                     yield np.clip(hid + 0.5, 0, 255).astype(np.uint8)
 
         sound = clip.sound
-        share = float(_Holes(request, size, grow).at(0).mean())
+        share = float(_Holes(request, size, grow, clip.frame_rate).at(0).mean())
         return RawMedia(
             Kind.VIDEO,
             frames=asking.Watched(frames, clip.frame_count, progress, cancelled, stage=fill),
@@ -161,8 +164,10 @@ class Inpaint:
 class _Holes:
     """The hole of every frame, from the mask."""
 
-    def __init__(self, request: GenerationRequest, size: tuple[int, int], grow: int) -> None:
-        region = asking.region(request, *size, max_duration_s=MAX_SECONDS)
+    def __init__(
+        self, request: GenerationRequest, size: tuple[int, int], grow: int, rate: Fraction
+    ) -> None:
+        region = asking.region(request, *size, max_duration_s=MAX_SECONDS, frame_rate=rate)
         assert region is not None  # noqa: S101 - looked at before
         self._region, self._grow = region, grow
         self._still: Hole | None = None
