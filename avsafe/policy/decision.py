@@ -298,7 +298,7 @@ def _generator_attributes(generator: GeneratorInfo | None) -> dict[str, Any]:
 def territories(text: str) -> tuple[bool, frozenset[str], frozenset[str]]:
     """A licence's territory -> (worldwide, only these, all but these), as upper-case codes.
 
-    >>> territories("worldwide except EU, GB")[2] == {"EU", "GB"}
+    >>> territories("worldwide except GB, KR")[2] == {"GB", "KR"}
     True
     """
     words = text.strip()
