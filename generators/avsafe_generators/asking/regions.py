@@ -137,8 +137,8 @@ def _box(text: Any, width: int, height: int) -> Mask:
         0 <= x < 1 and 0 <= y < 1 and 0 < w <= 1.001 - x and 0 < h <= 1.001 - y
     ):  # false for NaN
         raise UsageError(
-            f"The mask box {shown(text)} leaves the frame: x, y, x+w and y+h are fractions from 0 to "
-            "1."
+            f"The mask box {shown(text)} leaves the frame: x, y, x+w and y+h are fractions from "
+            "0 to 1."
         )
     left, top = min(width - 1, round(x * width)), min(height - 1, round(y * height))
     mask: Mask = np.zeros((height, width), np.float32)

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from avsafe.errors import UsageError
 from avsafe_generators.edit import words
 
+_LONGEST_TEXT = 200  # letters
+_VOLUME = "The volume, in times of the clip's own,"
 Found = re.Match[str]
 Read = Callable[["Clause", Found], "dict[str, Any] | None"]
 
@@ -77,7 +80,17 @@ class Clause:
 
 
 def number(text: str) -> float:
-    return float(words.NUMBERS[text]) if text in words.NUMBERS else float(text.replace(",", "."))
+    """A number as it is written; at most a billion, so that all that is done with it is finite."""
+    if text in words.NUMBERS:
+        return float(words.NUMBERS[text])
+    return min(float(text.replace(",", ".")), 1e9)
+
+
+def within(value: float, low: float, high: float, what: str) -> float:
+    """The value, or UsageError: what is asked for is done or refused, never changed."""
+    if not low <= value <= high:
+        raise UsageError(f"{what} goes from {low:g} to {high:g}; asked for {value:g}.")
+    return round(value, 4)
 
 
 def colour(text: str) -> str:
@@ -169,7 +182,7 @@ def _at_speed(clause: Clause, found: Found) -> dict[str, Any] | None:
 
 
 def _in_range(factor: float) -> float:
-    return round(min(8.0, max(0.125, factor)), 4)
+    return within(factor, 0.125, 8.0, "The speed, in times of the clip's own,")
 
 
 def _recolour(clause: Clause, found: Found) -> dict[str, Any] | None:
@@ -207,7 +220,11 @@ def _text(clause: Clause, found: Found) -> dict[str, Any] | None:
             return None
         text = after.group(1)
         clause.take(*after.span(1))
-    options: dict[str, Any] = {"text": text[:200], "where": "bottom"}
+    if len(text) > _LONGEST_TEXT:
+        raise UsageError(
+            f"The text to be added has {len(text)} letters; at most {_LONGEST_TEXT} are drawn."
+        )
+    options: dict[str, Any] = {"text": text, "where": "bottom"}
     for name, pattern in words.PLACES.items():
         if clause.pick(pattern):
             options["where"] = name
@@ -290,12 +307,15 @@ def _freeze(clause: Clause, found: Found) -> dict[str, Any]:
     start = clause.pick(r"first|beginning|start|primo|inizio")
     clause.pick(r"last|end|final|ultim[oa]|fine|alla fine")
     seconds = _seconds(clause)
-    return {"at": "start" if start else "end", "seconds": min(30.0, seconds or 1.0)}
+    return {
+        "at": "start" if start else "end",
+        "seconds": within(seconds or 1.0, 0, 30, "Seconds of a still"),
+    }
 
 
 def _fade(clause: Clause, found: Found) -> dict[str, Any]:
     seconds = _seconds(clause)
-    options: dict[str, Any] = {"seconds": min(10.0, seconds or 1.0)}
+    options: dict[str, Any] = {"seconds": within(seconds or 1.0, 0, 10, "Seconds of a fade")}
     if clause.pick(r"white|bianco"):
         options["colour"] = "white"
     clause.pick(r"black|nero|from|to|alla fine|end|start|beginning|inizio")
@@ -309,22 +329,22 @@ def _volume(clause: Clause, found: Found) -> dict[str, Any]:
     share = _percent(clause)
     if share:
         value = share[0] if not share[1] else 1 - share[0] if down else 1 + share[0]
-        return {"factor": round(min(8.0, max(0.0, value)), 4)}
+        return {"factor": within(max(0.0, value), 0, 8, _VOLUME)}
     times = _factor(clause)
     if times is None:
         return {"factor": 0.5 if down else 1.6}
-    return {"factor": round(times if times < 1 or not down else 1 / times, 4)}
+    return {"factor": within(times if times < 1 or not down else 1 / times, 0, 8, _VOLUME)}
 
 
 def _loop(clause: Clause, found: Found) -> dict[str, Any]:
     times = _factor(clause)
-    return {"times": int(min(20, max(2, times or 2)))}
+    return {"times": int(within(2 if times is None else times, 2, 20, "How often a loop plays"))}
 
 
 def _zoom(clause: Clause, found: Found) -> dict[str, Any]:
     clause.pick(r"on the cent(?:er|re)|in the cent(?:er|re)|cent(?:er|re)|al centro|sul centro")
     times = _factor(clause) or 1.5
-    return {"factor": round(min(8.0, max(1.0, times)), 4)}
+    return {"factor": within(times, 1, 8, "The zoom")}
 
 
 def _background(clause: Clause, found: Found) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsafe.errors import UsageError
-from avsafe.types import Frame
+from avsafe_generators.edit import lettering
 from avsafe_generators.edit.clip import Clip, Pair
 from avsafe_generators.edit.regions import PAINTS
 
@@ -180,39 +180,23 @@ def text(
 ) -> Clip:
     """Words drawn over every frame, with a dark rim; nothing else of the frame changes.
 
-    The font is the one that comes with Pillow (Latin letters); words that are too wide get smaller.
+    The font is ``lettering``'s; words that are too wide get smaller. Raises UsageError for letters
+    that it has not and for a text that does not fit.
     """
-
-    @cache
-    def drawn() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        from PIL import Image, ImageDraw, ImageFont
-
-        share = {"small": 0.05, "medium": 0.08, "large": 0.13}[size]
-        pixels = max(10, round(share * clip.height))
-        layer = Image.new("RGBA", (clip.width, clip.height), (0, 0, 0, 0))
-        pen = ImageDraw.Draw(layer)
-        while True:
-            font = ImageFont.load_default(pixels)
-            rim = max(1, pixels // 14)
-            left, top, right, bottom = pen.textbbox((0, 0), text, font=font, stroke_width=rim)
-            if right - left <= 0.94 * clip.width or pixels <= 8:
-                break
-            pixels = max(8, min(pixels - 1, int(pixels * 0.94 * clip.width / (right - left))))
-        x = (clip.width - (right - left)) / 2 - left
-        free = clip.height - (bottom - top)
-        y = {"top": 0.06 * clip.height, "centre": free / 2}.get(where, free - 0.06 * clip.height)
-        paint = (255, 255, 255) if colour == "white" else PAINTS[colour]
-        rim_colour = (0, 0, 0) if sum(paint) > 240 else (255, 255, 255)
-        pen.text((x, y - top), text, font=font, fill=(*paint, 255), stroke_width=rim,
-                 stroke_fill=(*rim_colour, 255))  # fmt: skip
-        rgba = np.asarray(layer, np.float32)
-        return rgba[..., :3], (rgba[..., 3:] / 255).astype(np.float32)
+    share = {"small": 0.05, "medium": 0.08, "large": 0.13}[size]
+    letters, alpha, (top, left) = lettering.placed(
+        text, clip.width, clip.height, max(10, round(share * clip.height)), where,
+        (255, 255, 255) if colour == "white" else PAINTS[colour],
+    )  # fmt: skip
+    part = (slice(top, top + alpha.shape[0]), slice(left, left + alpha.shape[1]))
+    shown = alpha > 0
 
     def pairs() -> Iterator[Pair]:
-        letters, alpha = drawn()
-        shown = alpha > 0
         for frame, mask in clip.pairs():
-            mixed: Frame = (frame + alpha * (letters - frame) + 0.5).astype(np.uint8)
-            yield np.where(shown, mixed, frame), mask
+            out = frame.copy()
+            under = out[part]
+            mixed = (under + alpha * (letters - under) + 0.5).astype(np.uint8)
+            out[part] = np.where(shown, mixed, under)
+            yield out, mask
 
     return replace(clip, pairs=pairs)

@@ -161,7 +161,7 @@ class Edit:
             details={
                 "operations": [operation.as_json() for operation in operations],
                 "ignored": list(understood.ignored),
-                "notes": _notes(operations, masked),
+                "notes": _notes(operations, masked, sound=footage.sound is not None),
                 "untouched": _untouched(operations, names, masked),
             },
         )
@@ -319,7 +319,7 @@ def _check_masks(operations: tuple[Operation, ...], masked: bool) -> None:
         gone = gone or name == "remove"
 
 
-def _notes(operations: tuple[Operation, ...], masked: bool) -> list[str]:
+def _notes(operations: tuple[Operation, ...], masked: bool, *, sound: bool) -> list[str]:
     """What somebody should know of the result: a colour is found, no thing is."""
     notes = []
     for operation in operations:
@@ -330,6 +330,8 @@ def _notes(operations: tuple[Operation, ...], masked: bool) -> list[str]:
                 f"{operation.name}: everything {named} in the frame is meant, whatever it is; pass "
                 "--mask to keep it to one thing"
             )
+        if operation.name == "volume" and not sound:
+            notes.append("volume: the clip has no sound to make louder or softer")
         if operation.name == "style":
             notes.append("style: a simple filter; the generator stylize does more")
     return notes

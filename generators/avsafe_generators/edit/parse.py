@@ -19,6 +19,7 @@ from avsafe_generators.edit.forms import FORMS, Clause
 
 LONGEST = 1000  # characters
 MOST_OPERATIONS = 12
+_MARK = "\ue000"  # stands for a quotation; a private character that prompts lose
 
 CAN = (
     "brightness, contrast, saturation, warmer/cooler, night, sepia, black and white, invert, "
@@ -106,14 +107,16 @@ def plain(prompt: str) -> tuple[str, list[str]]:
     ('aggiungi il testo qtext0 piu in alto', ['Ciao!'])
     """
     quotes: list[str] = []
+    prompt = prompt.replace(_MARK, " ")
 
     def quoted(found: re.Match[str]) -> str:
         quotes.append(next(group for group in found.groups() if group is not None).strip())
-        return f" qtext{len(quotes) - 1} "
+        return f" {_MARK}{len(quotes) - 1} "
 
     text = re.sub(r"\"([^\"]*)\"|“([^”]*)”|«([^»]*)»|(?<!\w)['‘]([^'’]*)['’](?!\w)", quoted, prompt)
     text = unicodedata.normalize("NFKD", text).lower()
     text = "".join(c for c in text if unicodedata.category(c) not in ("Mn", "Cf"))
+    text = text.replace("qtext", "q text").replace(_MARK, "qtext")  # a word of ours, not theirs
     text = re.sub(r"['’`]", " ", text)
     return re.sub(r"\s+", " ", text).strip(), quotes
 

@@ -230,8 +230,9 @@ def fade(clip: Clip, into: bool, seconds: float = 1.0, colour: str = "black") ->
 
     def sound() -> F32:
         assert clip.sound is not None  # noqa: S101
-        whole = clip.sound().copy()
-        n = min(whole.shape[1], clip.samples_at(length))
+        total = clip.samples_at(clip.count)
+        whole = _fitted(clip.sound(), total).copy()  # the last frame's end is the sound's
+        n = min(total, clip.samples_at(length))
         up = np.linspace(0, 1, n, dtype=np.float32)
         if into:
             whole[:, :n] *= up
