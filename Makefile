@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# small matrices: with more threads OpenBLAS spins (as avsafe/cli/__init__.py)
+export OPENBLAS_NUM_THREADS ?= 1
 
 .PHONY: demo test lint bench bench-vertical clean
 .DEFAULT_GOAL := help
