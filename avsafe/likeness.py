@@ -56,7 +56,7 @@ def of_request(request: GenerationRequest, workspace: Workspace) -> Likeness:
 
     Nothing is raised: what cannot be read is unknown.
     """
-    people = [(item, found) for item in request.inputs if (found := _shown(request, item))]
+    people = [(item, shown) for item in request.inputs if (shown := _shown(request, item))]
     if not people:
         return Likeness()
     register = ConsentRegister(workspace.home.consent)

@@ -392,3 +392,32 @@ def test_silence_and_noise_are_taken(portrait: Media, tmp_path: Path) -> None:
     raw = TalkingHead().generate(_request(portrait, probe(tmp_path / "noise.wav")))
     assert raw.details["silent"] is False
     assert len(list(raw.frames or ())) == 12
+
+
+# ---------------------------------------------------------------- two readers at once
+
+
+def test_a_voice_that_takes_long_holds_nobody(
+    portrait: Media, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read beside the portrait: a cancel ends the wait, and a bad portrait is told at once."""
+    from threading import Event
+
+    free = Event()
+    monkeypatch.setattr(speaking, "given", lambda *_: free.wait(20))
+    request, polls = _request(portrait, _voice(tmp_path, 0.32)), iter(range(1000))
+    try:
+        with pytest.raises(Cancelled):
+            TalkingHead().generate(request, cancelled=lambda: next(polls) > 4)
+        with pytest.raises(UsageError, match="face="):
+            TalkingHead().generate(_request(portrait, _voice(tmp_path, 0.32), face="1,2"))
+    finally:
+        free.set()
+
+
+def test_odd_text_is_spoken_and_never_an_option(portrait: Media) -> None:
+    if shutil.which(speaking.ENGINE) is None:
+        pytest.skip("no speech engine")
+    assert speaking.spoken("hello \ud800 world").duration_s > 0.2
+    for odd in ("-w /etc/passwd", "--help", "$(id); `id`", "a\x00b", "<speak>hi</speak>"):
+        assert speaking.spoken(odd).duration_s > 0.2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from fractions import Fraction
 from typing import Any
 
@@ -34,6 +35,7 @@ _EYE = 0.19  # radius of an eyeball over the distance between the eyes (12 mm / 
 _LOOK = np.radians([22.0, 14.0])  # at gaze 1
 _HEAD_SHARE = 0.35  # of a look aside that the head takes
 _NEAREST = 1.18
+_POLL_S = 0.2
 # smile and brows as controls of the model, and what is added to lips (spreads) and brows
 EMOTIONS = {
     "neutral": (None, None, 0.0, 0.0),
@@ -135,15 +137,26 @@ class TalkingHead:
                 "talking-head needs speech: pass --audio FILE, or a --prompt that is spoken by "
                 f"{speech.ENGINE}."
             )
-        picture = asking.picture(media)
-        points = likeness.place(picture, asked["face"], media.path.name)
-        portrait, points = likeness.framed(picture, points, width, height)
-        check()
-        progress(0.03, "speech")
-        if voice is not None:
-            sound = speech.given(voice, limit_s)
-        else:
-            sound = speech.spoken(request.prompt, asked["voice"])
+
+        def heard() -> speech.Speech:
+            if voice is not None:
+                return speech.given(voice, limit_s)
+            return speech.spoken(request.prompt, asked["voice"])
+
+        # both wait for a sandboxed process each: the voice is read while the portrait is
+        reader = ThreadPoolExecutor(1, "talking-head")
+        try:
+            hearing = reader.submit(heard)
+            picture = asking.picture(media)
+            points = likeness.place(picture, asked["face"], media.path.name)
+            portrait, points = likeness.framed(picture, points, width, height)
+            check()
+            while not wait((hearing,), _POLL_S).done:
+                check()
+                progress(0.03, "speech")
+            sound = hearing.result()
+        finally:
+            reader.shutdown(wait=False)
         check()
         rate = Fraction(asked["frame_rate"]).limit_denominator(1001)
         count = max(1, round(sound.duration_s * rate))

@@ -121,7 +121,7 @@ def spoken(prompt: str, voice: str = "en") -> Speech:
         command = [engine, "-v", voice, "-b", "1", "--stdin", "-w", str(path)]
         try:
             done = subprocess.run(
-                command, input=text.encode(), capture_output=True, timeout=_ENGINE_TIMEOUT_S,
+                command, input=text.encode(errors="replace"), capture_output=True, timeout=_ENGINE_TIMEOUT_S,
                 check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
