@@ -1,11 +1,11 @@
-# make demo · test · lint · bench · bench-vertical    (everything happens inside .venv)
+# make demo · test · lint · bench · bench-vertical · bench-generators · gallery    (everything happens inside .venv)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 # small matrices: with more threads OpenBLAS spins (as avsafe/cli/__init__.py)
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test lint bench bench-vertical clean
+.PHONY: demo test lint bench bench-vertical bench-generators gallery clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,8 @@ help:
 	@echo "make lint    ruff, mypy --strict, import contracts"
 	@echo "make bench   marks on a folder of clips (MEDIA=folder): cost beside other tools, robustness; build/bench/"
 	@echo "make bench-vertical   release and verify every clip of MEDIA; build/bench/vertical/"
+	@echo "make bench-generators   cost of every embedded generator, and its growth; build/bench/generator_cost/"
+	@echo "make gallery   works of every task through the gate, on one page; build/gallery/"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +49,12 @@ bench: $(VENV)/.dev
 bench-vertical: $(VENV)/.dev
 	@test -d "$(MEDIA)" || { echo "Name a folder of clips: make bench-vertical MEDIA=folder"; exit 2; }
 	$(BIN)/python benchmarks/vertical.py --media $(MEDIA) --out $(OUT)/vertical
+
+bench-generators: $(VENV)/.dev
+	$(BIN)/python benchmarks/generator_cost.py --out $(OUT)/generator_cost $(BENCH)
+
+gallery: $(VENV)/.base
+	$(BIN)/avsafe gallery --out build/gallery
 
 clean:
 	rm -rf $(VENV) demo build dist
