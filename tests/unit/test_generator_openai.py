@@ -581,3 +581,72 @@ def test_a_picture_passes_the_gate_with_its_label(server, workspace, tmp_path):
     )
     changed = np.abs(before.astype(int) - after).max(axis=2) > 60
     assert 0.005 < changed.mean() < 0.2  # the label, and not the whole picture
+
+
+# ---------------------------------------------------------------- what must not be told, or crash
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        ("https://me:hunter2@host:bad/v1", ""),
+        ("ftp://me:hunter2@host", ""),
+        ("https://me:hunter2@[", ""),
+        ("https://host/v1?key=hunter2", ""),
+        ("https://host/v1", "sk-hunter2"),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_repeated(url, key):
+    with pytest.raises(UsageError) as refused:
+        Address.parse(url, key)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_server_that_repeats_the_key_does_not_get_it_into_a_message(server):
+    server.answers["POST", "/v1/videos"] = lambda call: say(
+        call, {"id": "video_1", "status": "failed", "error": {"message": f"bad header {KEY}"}}
+    )
+    with pytest.raises(GeneratorFailed) as failed:
+        generate(ask(server, key_env="STUDIO_KEY"))
+    assert KEY not in str(failed.value)
+    assert "[key]" in str(failed.value)
+    for kind, content, status in (
+        ("text/plain", f"you sent {KEY}".encode(), 200),
+        ("text/plain", b"x" * 390 + KEY.encode(), 400),  # the cut for the message goes through it
+    ):
+        answer = kind, content, status
+        server.answers["POST", "/v1/videos"] = lambda call, answer=answer: send(call, *answer)
+        with pytest.raises(GeneratorFailed) as failed:
+            generate(ask(server, key_env="STUDIO_KEY"))
+        assert KEY[:8] not in str(failed.value)
+    text = base64.b64encode(server.files["picture"]).decode()
+    server.answers["POST", "/v1/images/generations"] = lambda call: say(
+        call, {"data": [{"b64_json": text, "revised_prompt": f"a fox {KEY}"}]}
+    )
+    raw = generate(ask(server, Task.TEXT_TO_IMAGE, key_env="STUDIO_KEY"))
+    assert KEY not in repr(raw.details)
+
+
+@pytest.mark.parametrize("link", ["http://[", "http://a]b", "//[::", 7, "\ud800"])
+def test_a_link_that_is_no_address_is_the_servers_fault(server, link):
+    server.answers["POST", "/v1/images/generations"] = lambda call: say(
+        call, {"data": [{"url": link}]}
+    )
+    with pytest.raises(GeneratorFailed, match="link"):
+        generate(ask(server, Task.TEXT_TO_IMAGE))
+
+
+def test_text_that_is_no_unicode_is_sent_with_marks_in_its_place(server):
+    generate(ask(server, prompt="a fox \ud800"))
+    assert b"a fox ?" in server.body("/v1/videos")
+
+
+def test_an_error_of_any_kind_in_the_thread_is_typed(server, monkeypatch):
+    from avsafe_generators.openai_compatible import client
+
+    def fails(*_):
+        raise RecursionError("deep")
+
+    monkeypatch.setattr(client, "_connection", fails)
+    with pytest.raises(GeneratorFailed, match="deep"):
+        generate(ask(server))

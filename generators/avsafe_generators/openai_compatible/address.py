@@ -38,9 +38,15 @@ class Address:
             parts = urlsplit(base_url)
             port = parts.port
         except ValueError as error:
-            raise UsageError(f"base_url {base_url!r} is no address: {error}.") from error
+            # what was given is not repeated: it may hold a password
+            raise UsageError(
+                "base_url is no address that can be read. Write https://HOST/v1 or "
+                "https://HOST:PORT/v1."
+            ) from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"base_url is an http or https address, not {base_url!r}.")
+            raise UsageError(
+                f"base_url is an http or https address, not {parts.scheme or 'without a scheme'}."
+            )
         if parts.username or parts.password or parts.query or parts.fragment:
             raise UsageError(
                 "base_url is scheme, host, port and path alone. The key comes from the variable "
@@ -89,8 +95,8 @@ def _key(name: str) -> str:
         return ""
     if not _KEY_NAME.fullmatch(name) or name.startswith("AVSAFE_"):
         raise UsageError(
-            f"key_env names an environment variable such as OPENAI_API_KEY, not {name!r}. The key "
-            "itself is never a parameter."
+            "key_env names an environment variable such as OPENAI_API_KEY (not AVSAFE_...). The "
+            "key itself is never a parameter."
         )
     key = os.environ.get(name, "").strip()
     if not key:

@@ -131,7 +131,7 @@ class Client:
 
     def _json(self, method: str, path: str, body: _Body | None) -> dict[str, Any]:
         def take(response: http.client.HTTPResponse) -> dict[str, Any]:
-            raw = self._read(response)
+            raw = _hidden(self._address, self._read(response))
             try:
                 content = json.loads(raw)
             except (ValueError, RecursionError):
@@ -278,7 +278,7 @@ class _Call(threading.Thread, Generic[T]):
     def run(self) -> None:
         try:
             self.answer = self._talk()
-        except (GeneratorFailed, OSError, http.client.HTTPException, ValueError) as error:
+        except Exception as error:  # told by whoever waits: no thread ends with a traceback
             self.error = error
 
     def close(self) -> None:
@@ -335,9 +335,7 @@ def _connection(address: Address, target: str) -> tuple[http.client.HTTPConnecti
 
 def _refusal(address: Address, response: http.client.HTTPResponse) -> Refused:
     status = response.status
-    said, code = _said(response.read(_ERROR_BYTES))
-    if address.key:
-        said = said.replace(address.key, "[key]")
+    said, code = _said(_hidden(address, response.read(_ERROR_BYTES)))
     blocked = any(word in f"{code} {said}".lower() for word in ("moderation", "content_policy"))
     if blocked:
         what = "refused the request by its own moderation"
@@ -354,6 +352,11 @@ def _refusal(address: Address, response: http.client.HTTPResponse) -> Refused:
     else:
         what = "failed"
     return Refused(f"{address.host} {what} (HTTP {status}){f': {said}' if said else ''}", status)
+
+
+def _hidden(address: Address, raw: bytes) -> bytes:
+    """An answer without our key: servers that are being set up repeat what they were sent."""
+    return raw.replace(address.key.encode(), b"[key]") if address.key else raw
 
 
 def _said(raw: bytes) -> tuple[str, str]:
@@ -401,7 +404,7 @@ def _as_form(fields: Mapping[str, str], files: Sequence[File]) -> _Body:
     """A multipart body (RFC 7578); the boundary is random, so no content can hold it."""
     mark = secrets.token_hex(24)
     parts = [
-        f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode()
+        f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode(errors="replace")
         for name, value in fields.items()
     ]
     parts += [

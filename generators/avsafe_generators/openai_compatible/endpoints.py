@@ -89,8 +89,7 @@ def image(
         raise GeneratorFailed("The server answered without a picture (no data).")
     text = first.get("b64_json")
     if not isinstance(text, str):
-        where = first.get("url")
-        host = urlsplit(where).hostname if isinstance(where, str) else None
+        host = _host_of(first.get("url"))
         raise GeneratorFailed(
             f"The server gave a link ({clean(host or 'none')}) in place of the picture itself; "
             "links are not followed. Set it up to answer with b64_json."
@@ -159,6 +158,13 @@ def _file(field: str, media: Media) -> File:
     # a name of our own: that of the user's file is nobody's business
     suffix = re.sub(r"[^a-z0-9.]", "", media.path.suffix.lower())
     return File(field, f"{field}{suffix}", media.mime, media.path.read_bytes())
+
+
+def _host_of(link: object) -> str | None:
+    try:
+        return urlsplit(link).hostname if isinstance(link, str) else None
+    except ValueError:
+        return "unreadable"
 
 
 def _share(job: Mapping[str, Any]) -> float:
