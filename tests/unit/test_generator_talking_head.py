@@ -400,7 +400,7 @@ def test_silence_and_noise_are_taken(portrait: Media, tmp_path: Path) -> None:
 def test_a_voice_that_takes_long_holds_nobody(
     portrait: Media, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is read beside the portrait: a cancel ends the wait, and a bad portrait is told at once."""
+    """It is read beside the portrait: a cancel ends the wait, a bad portrait is told at once."""
     from threading import Event
 
     free = Event()

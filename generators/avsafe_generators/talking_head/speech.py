@@ -103,6 +103,7 @@ def spoken(prompt: str, voice: str = "en") -> Speech:
     from avsafe.media import decode
 
     text = prompt.replace("\x00", " ").strip()
+    spelt = text.encode(errors="replace")
     if len(text) > MAX_CHARS:
         raise UsageError(
             f"The prompt has {len(text)} letters; at most {MAX_CHARS} are spoken (about "
@@ -121,7 +122,7 @@ def spoken(prompt: str, voice: str = "en") -> Speech:
         command = [engine, "-v", voice, "-b", "1", "--stdin", "-w", str(path)]
         try:
             done = subprocess.run(
-                command, input=text.encode(errors="replace"), capture_output=True, timeout=_ENGINE_TIMEOUT_S,
+                command, input=spelt, capture_output=True, timeout=_ENGINE_TIMEOUT_S,
                 check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
