@@ -16,12 +16,29 @@ import math
 
 import numpy as np
 
+from avsafe.errors import UsageError
 from avsafe_generators.cinemagraph import fields
 from avsafe_generators.cinemagraph.fields import Field, Picture
 from avsafe_generators.cinemagraph.wishes import Wish
 
 _REACH = 0.07  # of the diagonal: how far advection carries a pixel before it begins anew
 _PACE = 0.055  # of the diagonal per second: advection at speed 1
+
+
+_THINNEST = 4  # pixels a side: in less nothing is seen to move
+
+
+def refuse_thin(mask: Field) -> None:
+    """Raise UsageError for a region too small for any motion.
+
+    >>> refuse_thin(np.ones((8, 8), np.float32))
+    """
+    ys, xs = np.nonzero(mask > 0.5)
+    if not ys.size or min(np.ptp(ys), np.ptp(xs)) + 1 < _THINNEST:
+        raise UsageError(
+            f"The region that moves is less than {_THINNEST} pixels wide or high in this frame. "
+            "Pass a larger mask (white moves), or a larger --size."
+        )
 
 
 class Ambient:
@@ -35,6 +52,7 @@ class Ambient:
         *, amount: float = 1.0, feather: float = 0.015,
     ) -> None:  # fmt: skip
         h, w = mask.shape
+        refuse_thin(mask)
         self.picture, self.count, self.wish = picture, count, wish
         diagonal = math.hypot(h, w)
         self.opacity = fields.soft(mask, feather * diagonal)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from avsafe.errors import Cancelled as Stopped
 from avsafe.errors import UsageError
 from avsafe.types import (
     Cancelled,
@@ -114,7 +115,7 @@ class Cinemagraph:
         progress(0.0, "region")
         known = wishes.AMBIENT | wishes.HALVES
         said = phrases.match(request.prompt, known, request.negative_prompt)
-        mask, named = region_of(request, said, width, height)
+        mask, named = region_of(request, said, width, height, cancelled)
         details: dict[str, Any] = {
             "understood": said.words("thing", "dir", "speed", *(("where",) if named else ())),
             "ignored": [*said.ignored, *([] if named else said.words("where"))],
@@ -127,12 +128,15 @@ class Cinemagraph:
 
 
 def region_of(
-    request: GenerationRequest, said: phrases.Phrases, width: int, height: int
-) -> tuple[Field, str]:
+    request: GenerationRequest, said: phrases.Phrases, width: int, height: int,
+    cancelled: Cancelled = never_cancelled,
+) -> tuple[Field, str]:  # fmt: skip
     """The mask, and the words that named it ("" when a mask did).
 
-    Raises UsageError where there is neither, and for a mask without a white part.
+    Raises UsageError where there is neither, and for a mask without a white part or too thin.
     """
+    from avsafe_generators.cinemagraph.ambient import refuse_thin
+
     given = asking.region(request, width, height)
     boxes = said.of("where")
     if given is None and not boxes:
@@ -153,9 +157,12 @@ def region_of(
         known = media.video.frame_count if media is not None and media.video is not None else None
         mask = mask.copy()
         for index in range(1, min(250, known or 250)):
+            if cancelled():
+                raise Stopped("cinemagraph was asked to stop while it read the mask.")
             np.maximum(mask, given.at(index), out=mask)
     if not (mask > 0.5).any():
         raise UsageError("The mask has no white part. White is where the picture moves.")
+    refuse_thin(mask)
     return mask, ""
 
 

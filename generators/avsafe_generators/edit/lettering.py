@@ -50,7 +50,8 @@ def placed(
     free = height - inside.shape[0]
     down = {"top": _MARGIN * height, "centre": free / 2}.get(where, free - _MARGIN * height)
     left = (width - inside.shape[1]) // 2
-    return letters.astype(np.float32), alpha[..., None], (min(max(0, round(down)), free), left)
+    opacity = np.asarray(alpha[..., None], np.float32)
+    return letters.astype(np.float32), opacity, (min(max(0, round(down)), free), left)
 
 
 def readable(text: str) -> str:

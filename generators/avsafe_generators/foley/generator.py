@@ -101,7 +101,7 @@ class Foley:
         # 2. what is seen
         raw, seen = _watched(media, progress, cancelled)
         # 3. what is to be heard
-        plan, details = _planned(request, wish, seen, RATE_HZ)
+        plan, details = _planned(request, wish, seen, RATE_HZ, progress, cancelled)
         # 4. how loud
         levels = mixing.balance(plan, progress, cancelled, (0.7, 0.85))
         original = raw if given["mix"] == "add" and raw.samples is not None else None
@@ -175,8 +175,9 @@ def _watched(media: Media, progress: Progress, cancelled: Cancelled) -> tuple[Ra
 
 
 def _planned(
-    request: GenerationRequest, wish: Wish, seen: Seen, rate_hz: int
-) -> tuple[Plan, dict[str, Any]]:
+    request: GenerationRequest, wish: Wish, seen: Seen, rate_hz: int, progress: Progress,
+    cancelled: Cancelled,
+) -> tuple[Plan, dict[str, Any]]:  # fmt: skip
     from avsafe_generators.foley import music
     from avsafe_generators.foley.mixing import SOFT, Hit, Plan
     from avsafe_generators.foley.seeing import strokes
@@ -207,13 +208,22 @@ def _planned(
         hits.append(Hit(event.time_s, material, strength, event.x, child))
     lines, at = [], _FIRST_LINE_S
     for line in wish.lines:
-        from avsafe_generators.foley.speech import spoken
+        from avsafe_generators.foley import speech
 
-        sound = spoken(line, italian=wish.italian)
-        if at * rate_hz + sound.size > total:
-            notes.append("The clip ends before the spoken lines do.")
-        lines.append((at, sound))
-        at += sound.size / rate_hz + _PAUSE_S
+        if cancelled():
+            raise Stopped("The foley generator was asked to stop before a spoken line.")
+        if at * rate_hz >= total:
+            break
+        progress(0.7, "speech")
+        lines.append((at, speech.spoken(line, italian=wish.italian)))
+        at += lines[-1][1].size / rate_hz + _PAUSE_S
+    if len(lines) < len(wish.lines) or (wish.lines and (at - _PAUSE_S) * rate_hz > total):
+        notes.append("The clip ends before the spoken lines do.")
+    if wish.lines and not (lines or events or wish.textures or wish.music):
+        raise UsageError(
+            f"The clip lasts {total / rate_hz:.2f} s and ends before a line could begin (at "
+            f"{_FIRST_LINE_S:g} s). Pass a longer one, or leave the line out."
+        )
     bpm = (
         music.tempo([e.time_s for e in synced if e.kind in ("hit", "flash")])
         if wish.music
@@ -244,7 +254,7 @@ def _planned(
         "material": wish.strike or ("thud" if events else None),
         "textures": list(wish.textures),
         "music_bpm": bpm[0] if bpm else None,
-        "lines": list(wish.lines),
+        "lines": list(wish.lines[: len(lines)]),
         "understood": list(wish.understood),
         "ignored": list(wish.ignored),
         "left_out": list(wish.left_out),

@@ -198,14 +198,26 @@ def at_48k(blocks: Iterable[Samples], rate_hz: int) -> Iterator[Array]:
     edge *= max(1, 256 // edge)
     held, first = np.zeros((2, edge)), True
     for block in blocks:
-        two = block[:2] if block.shape[0] > 1 else block.repeat(2, axis=0)
-        held = np.concatenate([held, two.astype(np.float64)], axis=1)
+        held = np.concatenate([held, _stereo(block)], axis=1)
         while held.shape[1] >= step + 2 * edge:
             yield _piece(resample_poly, held[:, : step + 2 * edge], ratio, edge)
             held, first = held[:, step:], False
     if held.shape[1] > edge or first:
         rest = np.pad(held, ((0, 0), (0, edge)))
         yield _piece(resample_poly, rest, ratio, edge)
+
+
+def _stereo(block: Samples) -> Array:
+    """(2, n) of any channels; more than two are mixed down as ITU-R BS.775 does (its order: left,
+    right, centre, low frequencies, left and right surround), so that no voice is lost."""
+    channels = block.shape[0]
+    if channels == 1:
+        return np.asarray(block.repeat(2, axis=0), np.float64)
+    shares = np.full((2, channels), 0.7071)
+    shares[:, :2] = np.eye(2)
+    if channels == 6:
+        shares[:, 3], shares[:, 4:] = 0.5, 0.7071 * np.eye(2)
+    return np.asarray(shares @ block.astype(np.float64))
 
 
 def _piece(resample: Any, samples: Array, ratio: Fraction, edge: int) -> Array:

@@ -55,7 +55,8 @@ _SMALL = _ARTICLES | _ALSO | _NOT | frozenset(
      "al", "alla", "nel", "nella", "is", "says", "say", "dice", "some", "and")
 )  # fmt: skip
 _QUOTED = re.compile(
-    r"(?:says?|saying|said|speaks?|shouts?|whispers?|dice|dicono|dicendo|parla|grida)\s*[:,]?\s*"
+    r"(?:says?|saying|said|speaks?|shouts?|whispers?|dice|dicono|dicendo|parla|grida)"
+    r"\s*+[:,]?\s*+"  # possessive: a wall of spaces is tried once
     r"(?:\"([^\"]{1,2000})\"|“([^”]{1,2000})”|«([^»]{1,2000})»|'((?:[^']|(?<=\w)'(?=\w)){1,2000})')",
     re.IGNORECASE,
 )
