@@ -169,6 +169,10 @@ def test_what_a_program_leaves_beside_its_inputs_goes_with_the_run(checkout, inp
         ("open(after('--output') + '/a.flac', 'w')", r"no file like .*a\.flac"),
         ("for n in 'ab': shutil.copy(CLIP, f\"{after('--output')}/{n}.mp4\")", "several files"),
         ("os.symlink('/etc/passwd', after('--output') + '/a.mp4')", "link or special file"),
+        (
+            "o = after('--output'); os.rmdir(o); os.symlink(os.path.dirname(CLIP), o)",
+            "in place of its output folder",
+        ),
         ("open(after('--output') + '/a.mp4', 'w')", "is empty"),
         ("sys.exit('CUDA out of memory')", r"exit code 1[\s\S]*CUDA out of memory"),
     ],

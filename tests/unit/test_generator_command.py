@@ -299,6 +299,11 @@ def test_a_missing_program_says_what_to_do(program):
         ("import os, sys; os.mkfifo(sys.argv[1])", "special file"),
         ("import os, sys; os.mkdir(sys.argv[1])", "special file"),
         ("import os, sys; open('a', 'w').write('x'); os.link('a', sys.argv[1])", "link"),
+        (
+            "import os, sys; w = os.path.dirname(sys.argv[1]); a = w + '/../../mine'; os.mkdir(a); "
+            "open(a + '/output.mp4', 'w').write('x'); os.rename(w, w + '2'); os.symlink(a, w)",
+            "in place of its output folder",
+        ),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal 11"),
     ],
 )

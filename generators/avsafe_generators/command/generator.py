@@ -229,6 +229,7 @@ class _Workspace:
         if recipe.take is None:
             return output
         name = os.path.basename(recipe.argv[0])
+        self._refuse_moved(self.out, name)
         there = sorted(item.name for item in self.out.iterdir())
         found = [n for n in there if fnmatch(n, recipe.take) and not fnmatch(n, recipe.leave)]
         if len(found) != 1:
@@ -240,11 +241,18 @@ class _Workspace:
             )
         return self.out / found[0]
 
+    def _refuse_moved(self, folder: Path, name: str) -> None:
+        """A link in place of a folder would have us move files of the user's from elsewhere."""
+        real = os.path.join(os.path.realpath(self.root), folder.relative_to(self.root))
+        if os.path.realpath(folder) != real or not folder.is_dir():
+            raise GeneratorFailed(f"{name} put something else in place of its output folder.")
+
     def keep(self, output: Path, program: str) -> Path:
         """Move the output out of the program's reach, and drop everything else it left."""
         import shutil
 
         name = os.path.basename(program)
+        self._refuse_moved(output.parent, name)
         try:
             status = output.lstat()
         except FileNotFoundError:
