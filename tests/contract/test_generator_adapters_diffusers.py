@@ -322,6 +322,7 @@ def test_a_long_prompt_is_said_to_be_cut(model):
         (lambda f: edit(f / "model_index.json", vae=["my_code", "Vae"]), "no part of"),
         (lambda f: edit(f / "model_index.json", vae=["diffusers.models", "X"]), "is not loaded"),
         (lambda f: edit(f / "text_encoder" / "config.json", auto_map={"A": "m.M"}), "auto_map"),
+        (lambda f: linked(f / "text_encoder"), "link to a folder"),
         (lambda f: (f / "model_index.json").write_text("[" * 100_000), "JSON"),
         (lambda f: (f / "model_index.json").unlink(), "no diffusers pipeline"),
     ],
@@ -332,6 +333,14 @@ def test_folders_that_could_run_code_are_not_loaded(model, tmp_path, spoil, says
     spoil(folder)
     with pytest.raises(UsageError, match=says):
         Diffusers().generate(ask(str(folder), Task.TEXT_TO_IMAGE))
+
+
+def linked(folder):
+    """What lies behind a link is loaded as well, so it would have to be looked at."""
+    away = folder.parent.parent / "away"
+    folder.rename(away)
+    (away / "model.pkl").write_bytes(b"x")
+    folder.symlink_to(away)
 
 
 def edit(path, **change):

@@ -85,6 +85,11 @@ def _refuse_files(path: Path) -> None:
     seen = 0
     for root, folders, files in os.walk(path):
         folders[:] = [name for name in folders if name not in (".git", ".cache")]
+        if linked := [name for name in folders if Path(root, name).is_symlink()]:
+            raise UsageError(
+                f"{Path(root, linked[0])} is a link to a folder, whose files would be loaded "
+                "without a look at them. Put the folder itself there (links to files are fine)."
+            )
         for name in files:
             seen += 1
             if seen > _MAX_FILES:

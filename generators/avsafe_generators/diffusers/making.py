@@ -85,7 +85,7 @@ class Maker:
         padded = frames + [frames[-1]] * (self._grid.rounded(wanted) - wanted)
         shown = padded
         if region is not None:
-            masks = [region.at(i, i / float(clip.frame_rate)) for i in range(wanted)]
+            masks = [region.at(i) for i in range(wanted)]
             masks += [masks[-1]] * (len(padded) - wanted)
             self._call["mask"] = [_pil((mask > 0.5).astype(np.uint8) * 255) for mask in masks]
             grey = np.full_like(frames[0], _GREY)
@@ -115,7 +115,7 @@ class Maker:
                 0.1 + 0.85 * (index + 1) / len(frames),
                 f"frame {index + 1} of {len(frames)}",
             )
-            mask = None if region is None else region.at(index, index / float(clip.frame_rate))
+            mask = None if region is None else region.at(index)
             made.append(self._changed(frame, mask))
         self._details["note"] = "each frame on its own, from the same noise: it may flicker"
         return self._like(clip, made)
@@ -262,7 +262,10 @@ class Maker:
     def _region(self, clip: Footage) -> Region | None:
         if not self._masked():
             return None
-        region = asking.region(self._request, clip.width, clip.height, max_duration_s=MAX_FRAMES)
+        region = asking.region(
+            self._request, clip.width, clip.height, max_duration_s=MAX_FRAMES,
+            frame_rate=clip.frame_rate,
+        )  # fmt: skip
         if region is None:
             raise UsageError(_NO_MASK.format(task=self._request.task))
         return region
