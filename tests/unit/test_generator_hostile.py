@@ -10,7 +10,9 @@ from avsafe.testing import check_raw_media, still, textured_clip
 from avsafe.types import GenerationRequest, InputMedia, Principal, Task
 from avsafe_generators.cinemagraph import Cinemagraph
 from avsafe_generators.cinemagraph.wishes import MOTIONS
+from avsafe_generators.edit import Edit
 from avsafe_generators.foley import Foley, mixing, speech, words
+from avsafe_generators.inpaint import Inpaint
 from avsafe_generators.photo_motion import PhotoMotion
 
 
@@ -99,3 +101,28 @@ def test_no_channel_of_the_clip_is_lost():
     stereo = np.stack([np.full(48_000, 0.25), np.full(48_000, -0.25)]).astype(np.float32)
     heard = np.concatenate(list(mixing.at_48k([stereo], 48_000)), 1)
     assert heard[:, 24_000] == pytest.approx([0.25, -0.25], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("generator", "task", "prompt"),
+    [
+        (Edit(), Task.EDIT_VIDEO, "stabilise"), (Edit(), Task.EDIT_VIDEO, "reverse"),
+        (Inpaint(), Task.INPAINT_VIDEO, ""),
+    ],
+)  # fmt: skip
+def test_reading_ahead_is_told(clip, generator, task, prompt):
+    """Before the first frame is given, all that is read for it has been reported."""
+    told = []
+    request = ask(task, generator.info.name, clip, "video", prompt,
+                  parameters={} if prompt else {"mask": "0.3,0.3,0.3,0.3"})  # fmt: skip
+    raw = generator.generate(request, progress=lambda fraction, _: told.append(fraction))
+    told.clear()
+    next(iter(raw.frames))
+    assert len(told) >= 20
+    assert told == sorted(told)
+
+
+def test_the_names_of_the_styles_are_words_for_them():
+    from avsafe_generators.stylize.words import KNOWN, STYLES
+
+    assert {style for style in STYLES if KNOWN.get(style) != f"style:{style}"} == set()

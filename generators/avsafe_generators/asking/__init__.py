@@ -25,10 +25,11 @@ from avsafe_generators.asking.parameters import (
     size,
 )
 from avsafe_generators.asking.regions import Region, region
-from avsafe_generators.asking.watched import Watched
+from avsafe_generators.asking.watched import Beat, Watched
 
 __all__ = [
     "OF_THE_GATE",
+    "Beat",
     "Choice",
     "Flag",
     "Footage",

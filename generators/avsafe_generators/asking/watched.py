@@ -11,6 +11,26 @@ from avsafe.types import Cancelled, Progress, never_cancelled, no_progress
 T = TypeVar("T")
 
 
+class Beat:
+    """A Progress that can say again where it is: for work that reads much before its next item.
+
+    >>> beat = Beat(lambda fraction, stage: print(fraction, stage))
+    >>> beat(0.5, "frames"); beat.again()
+    0.5 frames
+    0.5 frames
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._last = progress, (0.0, "reading")
+
+    def __call__(self, fraction: float, stage: str) -> None:
+        self._last = (fraction, stage)
+        self._progress(fraction, stage)
+
+    def again(self) -> None:
+        self._progress(*self._last)
+
+
 class Watched(Generic[T]):
     """A re-iterable: ``start`` begins a new pass; before each item ``cancelled`` is asked, after it
     ``progress`` told. ``span`` is the part of the whole work that these items are.

@@ -10,6 +10,7 @@ import numpy as np
 
 from avsafe.errors import Cancelled as Stopped
 from avsafe.errors import UsageError
+from avsafe.media.replay import Replay
 from avsafe.types import (
     Cancelled,
     Frame,
@@ -221,6 +222,7 @@ def _of_video(
     from avsafe_generators.cinemagraph import filmed
 
     height, width = mask.shape
+    progress = beat = asking.Beat(progress)
     clip = asking.footage(media, width, height, max_duration_s=FOOTAGE_S, cancelled=cancelled)
     found = filmed.survey(clip.frames, mask, clip.frame_count, progress, cancelled)
     shortest_s = min(LOOPS_S[0], loop_s)
@@ -242,9 +244,14 @@ def _of_video(
     }
     details["ignored"] = [word for word in details["ignored"] if word != details["region"]]
 
+    def read() -> Iterator[Frame]:
+        for frame in clip.frames:
+            beat.again()
+            yield frame
+
     def frames() -> Iterator[Frame]:
         for _ in range(repeat):
-            yield from filmed.loop(clip.frames, mask, found, chosen, wanted["feather"], cancelled)
+            yield from filmed.loop(Replay(read), mask, found, chosen, wanted["feather"], cancelled)
 
     count = chosen.count * repeat
     return RawMedia(

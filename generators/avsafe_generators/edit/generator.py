@@ -107,6 +107,7 @@ class Edit:
         removes = any(operation.name == "remove" for operation in operations)
         most = _INPAINT_PIXELS if removes else MAX_PIXELS
         size = asking.fitted_size(request, media, max_pixels=most)
+        progress = beat = asking.Beat(progress)
         progress(0.0, "plan")
         footage = asking.footage(
             media, *size, cancelled=cancelled,
@@ -122,6 +123,7 @@ class Edit:
             # one of its own for every pass
             region = asking.region(request, *size, frame_rate=footage.frame_rate)
             for number, frame in enumerate(footage.frames):
+                beat.again()  # stabilise, reverse, remove read much before they give a frame
                 yield frame, None if region is None else region.at(number)
 
         count = footage.frame_count

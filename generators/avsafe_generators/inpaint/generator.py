@@ -121,6 +121,7 @@ class Inpaint:
                 "inpaint-video needs to know where the hole is: pass --mask, a box x,y,w,h in "
                 "fractions of the frame, or a picture or video that is white there."
             )
+        progress = beat = asking.Beat(progress)
         progress(0.0, "plan")
         clip = asking.footage(media, *size, max_duration_s=MAX_SECONDS, cancelled=cancelled)
         region.refuse_empty(cancelled)
@@ -128,11 +129,15 @@ class Inpaint:
         grow = wish["grow"] if wish["grow"] is not None else (0 if boxed else 3)
         window = max(1, min(WINDOW, round(wish["reach_s"] * float(clip.frame_rate))))
 
+        def pairs(holes: _Holes) -> Iterator[tuple[Frame, Hole]]:
+            for number, frame in enumerate(clip.frames):
+                beat.again()  # many frames are read before the first is finished
+                yield frame, holes.at(number)
+
         def frames() -> Iterator[Frame]:
             holes = _Holes(request, size, grow, clip.frame_rate)
             if fill == "propagate":
-                pairs = ((frame, holes.at(number)) for number, frame in enumerate(clip.frames))
-                yield from propagate(pairs, window)
+                yield from propagate(pairs(holes), window)
             else:
                 for number, frame in enumerate(clip.frames):
                     hid = hidden(frame, holes.at(number), fill, colour)
