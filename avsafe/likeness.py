@@ -57,6 +57,11 @@ def of_request(request: GenerationRequest, workspace: Workspace) -> Likeness:
     Nothing is raised: what cannot be read is unknown.
     """
     people = [(item, shown) for item in request.inputs if (shown := _shown(request, item))]
+    seen = any(FACE in shown for _, shown in people)
+    believed = {"talking-head"} | _listed(workspace, GENERATORS)
+    if request.task == Task.TALKING_HEAD and not seen and request.generator not in believed:
+        # a program can find a face by itself: in its command line, or in its model
+        return Likeness(UNKNOWN)
     if not people:
         return Likeness()
     register = ConsentRegister(workspace.home.consent)

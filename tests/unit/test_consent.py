@@ -193,6 +193,18 @@ def test_in_a_talking_head_every_input_is_somebody(workspace, files, role: str) 
     assert likeness_of(workspace, behind).status == "unknown"
 
 
+def test_a_talking_head_without_a_face_in_sight(workspace, files) -> None:
+    """``command`` can be told of a picture in its argv, where nobody looks."""
+    assert likeness_of(workspace, [], generator="command").status == "unknown"
+    voice = ConsentRegister(workspace.home.consent).add(
+        "s", VOICE, [files["speech"].sha256], granted_by="me", adult=True
+    )
+    spoken = likeness_of(workspace, [(files["speech"], "voice")], (voice.id,), "command")
+    assert spoken.status == "unknown"
+    # the embedded one refuses a request without a portrait, in words that help
+    assert likeness_of(workspace, [], generator="talking-head").status == "none"
+
+
 @pytest.mark.parametrize("role", ["voice", "audio", "image", "x"])
 def test_a_sound_is_a_voice_whatever_its_role(workspace, files, role: str) -> None:
     assert likeness_of(workspace, [(files["speech"], role)]).status == "unknown"
