@@ -1,6 +1,7 @@
 """inpaint: outside the hole nothing changes, inside nothing is read, what was seen comes back."""
 
 import itertools
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -285,3 +286,41 @@ def test_a_picture_mask_grows(clip, tmp_path):
     changed = (old != new).any(2)
     assert changed[48:62, 70:90].mean() > 0.95
     assert not changed[:46].any()
+
+
+def test_grain_gives_a_smooth_fill_the_detail_of_its_surroundings() -> None:
+    """Grass-like noise around a hole: the fill alone is smooth, with grain it is as rough as the
+    truth; a picture without detail gets none."""
+    from avsafe_generators.inpaint.fill import continued
+    from avsafe_generators.inpaint.texture import grain
+
+    rng = np.random.default_rng(0)
+    truth = np.repeat(rng.normal(120, 30, (160, 200, 1)), 3, axis=2).astype(np.float32)
+    hole = np.zeros((160, 200), bool)
+    hole[50:110, 60:140] = True
+    given = np.where(hole[..., None], 0.0, truth).astype(np.float32)
+    filled = continued(given, hole)
+    detail = grain(given, filled, hole)
+    inner = (slice(60, 100), slice(70, 130))
+    assert filled[inner].std() < 0.3 * truth[inner].std()
+    assert 0.7 < (filled + detail)[inner].std() / truth[inner].std() < 1.2
+    assert not detail[~hole].any()
+    np.testing.assert_array_equal(detail, grain(given, filled, hole))
+    flat = np.full_like(truth, 90.0)
+    assert np.abs(grain(flat, flat, hole)).max() < 1e-3
+    assert not grain(truth[:20, :20], truth[:20, :20], hole[50:70, 60:80]).any()  # nothing to copy
+
+
+def test_grain_stands_still_while_the_picture_does() -> None:
+    from avsafe_generators.inpaint.propagate import propagate
+
+    rng = np.random.default_rng(1)
+    frame = rng.integers(60, 180, (96, 128, 3), dtype=np.uint8)
+    hole = np.zeros((96, 128), bool)
+    hole[30:66, 40:88] = True
+    shown = list(propagate(((frame, hole) for _ in range(6)), texture=1.0))
+    smooth = list(propagate((frame, hole) for _ in range(6)))
+    assert shown[3][hole].std() > 2 * smooth[3][hole].std()
+    changes = [np.abs(a[hole].astype(int) - b[hole]).mean() for a, b in pairwise(shown)]
+    assert max(changes) < 2.0
+    np.testing.assert_array_equal(shown[5][~hole], frame[~hole])

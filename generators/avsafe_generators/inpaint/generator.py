@@ -62,9 +62,10 @@ INFO = GeneratorInfo(
     max_pixels=MAX_PIXELS,
     # IPTC: a composite with a synthetic element; the hole is that element
     digital_source_type="http://cv.iptc.org/newscodes/digitalsourcetype/compositeSynthetic",
-    controls=("fill", "grow", "reach_s"),
+    controls=("fill", "grow", "reach_s", "texture"),
     summary="Fills a masked hole of real footage with what other frames show of the place; what no "
-    "frame shows is only smooth. It draws nothing new and takes away no marks of provenance.",
+    "frame shows gets colours and grain of its surroundings. It draws nothing new and takes away "
+    "no marks of provenance.",
     card="cards/inpaint.md",
 )
 
@@ -76,8 +77,10 @@ class Inpaint:
     (box, picture or video; white is the hole). ``parameters``: ``fill`` propagate (default), blur,
     pixelate or color; ``color`` for the last; ``grow``, pixels added around the mask (default 0
     for a box, 3 otherwise); ``reach_s``, how far to look into past and future (default 2, at most
-    60 frames). A prompt may name the fill instead: "blur", "pixelate", "colour red", "remove the
-    chair". ``details``: fill, words ignored, share of the frame, what is untouched.
+    60 frames); ``texture``, share of the grain of the surroundings in what no frame shows (0 to 1,
+    default 1; 0 is closest to the truth in squared error, and looks blurred). A prompt may name the
+    fill instead: "blur", "pixelate", "colour red", "remove the chair". ``details``: fill, words
+    ignored, share of the frame, what is untouched.
 
     Raises UsageError for a missing mask, one that covers more than 70 % of a frame, a clip too
     long, a request to remove marks of provenance; NotUnderstood for a prompt that wishes for
@@ -111,6 +114,7 @@ class Inpaint:
             color=asking.Text("grey", max_chars=30),
             grow=asking.Number(0, 64, None, whole=True),
             reach_s=asking.Number(0.1, 2.0, 2.0),
+            texture=asking.Number(0.0, 1.0, 1.0),
         )
         fill, colour, ignored = _fill(request, wish["fill"], wish["color"])
         media = asking.media_in(request, "video", need="a video", kinds=(Kind.VIDEO,))
@@ -137,7 +141,7 @@ class Inpaint:
         def frames() -> Iterator[Frame]:
             holes = _Holes(request, size, grow, clip.frame_rate)
             if fill == "propagate":
-                yield from propagate(pairs(holes), window)
+                yield from propagate(pairs(holes), window, wish["texture"])
             else:
                 for number, frame in enumerate(clip.frames):
                     hid = hidden(frame, holes.at(number), fill, colour)

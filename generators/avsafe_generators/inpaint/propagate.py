@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from avsafe.types import Frame
 from avsafe_generators.inpaint import motion
 from avsafe_generators.inpaint.fill import F32, Hole, continued, smooth, spread
+from avsafe_generators.inpaint.texture import grain
 
 WINDOW = 60  # frames: how far into the past and the future a pixel is looked for
 CHUNK = 20  # frames that are finished together; more cost memory, fewer cost time
@@ -35,6 +36,8 @@ _MARGIN = 24  # pixels around a zone that the smooth fills may look at
 _FLOOR = 4.0  # squared grey levels: noise, below which an error says nothing
 _AGE = 40.0  # frames after which the error of a pixel from afar counts double
 _STEADY = 0.95  # share of the fill that comes from the frame before, deep inside the hole
+_GRAINED = 0.9  # share of the hole that grain laid before must cover
+_STILL = 0.05  # pixels a frame: less is no motion
 _SETTLED = 3.0  # pixels from the hole's edge where half of that share is reached
 # How the errors in the ring stand for those in the hole; chosen on seven clips (docs).
 _NEAR, _DEEPER = 0.05, 0.3  # of the membrane: at the very edge, and for each ring's width inside
@@ -101,14 +104,17 @@ def ring_width(hole: Hole) -> int:
     return int(np.clip(round(depth / 3), 3, 8))
 
 
-def propagate(clip: Iterable[tuple[Frame, Hole]], window: int = WINDOW) -> Iterator[Frame]:
+def propagate(
+    clip: Iterable[tuple[Frame, Hole]], window: int = WINDOW, texture: float = 0.0
+) -> Iterator[Frame]:
     """The frames of ``clip`` with their holes filled; pixels outside them come back as they are.
 
-    Holds at most ``2 * window + CHUNK`` frames. What a frame shows inside its hole is never read.
+    ``texture`` is the share of grain (``texture.grain``) in what no frame shows. Holds at most
+    ``2 * window + CHUNK`` frames. What a frame shows inside its hole is never read.
     """
     source = iter(clip)
     slots: deque[Slot] = deque()
-    painter = _Painter()
+    painter = _Painter(texture)
     done, ended = 0, False
     while True:
         while not ended and (not slots or slots[-1].number < done + CHUNK + window - 1):
@@ -205,7 +211,11 @@ def _looked_up(picture: Any, xy: F32, cubic: bool = False) -> F32:
 class _Painter:
     """Steps 2 and 3; keeps the last finished frame and its layer of what was never seen."""
 
-    def __init__(self) -> None:
+    def __init__(self, texture: float) -> None:
+        self._texture = texture  # share of the grain that is added to smooth fills
+        self._grain: F32 | None = None  # as it was laid, (h, w, 3)
+        self._laid: Hole  # the hole that it was laid for
+        self._drift = np.zeros(2)  # x, y that the picture has moved since, pixels
         self._last: F32 | None = None  # the last frame as painted, (h, w, 3)
         self._layer: F32 | None = None  # the last frame with the steady fill in its hole
 
@@ -213,6 +223,7 @@ class _Painter:
         frame = slot.frame.astype(np.float32)
         if slot.empty:
             self._last = self._layer = frame
+            self._grain = None
             return slot.frame
         top, bottom, left, right = slot.box
         part = frame[top:bottom, left:right]
@@ -228,6 +239,8 @@ class _Painter:
         weights = np.stack([1.0 / (error + _FLOOR) for error in errors]) ** 1.5  # (3, h, w)
         weights /= weights.sum(0)
         mixed = (np.stack(pictures) * weights[..., None]).sum(0)
+        if self._texture:
+            mixed += self._texture * weights[2][..., None] * self._grained(slot, frame, mixed)
         result = slot.frame.copy()
         inside = result[top:bottom, left:right]
         inside[slot.part] = np.clip(mixed[slot.part] + 0.5, 0, 255).astype(np.uint8)
@@ -235,6 +248,30 @@ class _Painter:
         self._layer[top:bottom, left:right][slot.part] = steady[slot.part]
         self._last = result.astype(np.float32)
         return result
+
+    def _grained(self, slot: Slot, frame: F32, mixed: F32) -> F32:
+        """Grain for the box, (h, w, 3): laid once, then shifted as a whole with the picture, so
+        that it neither swims nor wears away; laid anew when it no longer covers the hole."""
+        top, bottom, left, right = slot.box
+        inside = slot.part
+        if self._grain is not None and slot.step is not None and not slot.step.cut:
+            way = np.median(sample(slot.step.back, slot.xy, slot.step.scale), axis=0)
+            self._drift = self._drift + np.where(np.abs(way) < _STILL, 0.0, way)
+            height, width = slot.hole.shape
+            places = slot.xy + np.round(self._drift)
+            columns = np.clip(places[:, 0], 0, width - 1).astype(int)
+            rows = np.clip(places[:, 1], 0, height - 1).astype(int)
+            here = (slot.xy[:, 1].astype(int) - top, slot.xy[:, 0].astype(int) - left)
+            carried = np.zeros_like(frame[top:bottom, left:right])
+            carried[here] = self._grain[rows, columns]
+            covered = self._laid[rows, columns][inside[here]]
+            if covered.mean() > _GRAINED:
+                return carried
+        filled = frame.copy()
+        filled[top:bottom, left:right][inside] = mixed[inside]
+        self._grain, self._laid = grain(frame, filled, slot.hole), slot.hole
+        self._drift = np.zeros(2)
+        return self._grain[top:bottom, left:right]
 
     def _steady(self, slot: Slot, part: F32) -> tuple[F32, F32]:
         """The membrane through the hole's edge, mostly as it was in the frame before."""

@@ -28,8 +28,8 @@ FRAMES, RATE = 80, 16
 WHOLE_S, LONG_S = 5.0, 15.0
 IMAGE_STEPS, IMAGE_BATCH = 1400, 128
 VIDEO_STEPS, VIDEO_BATCH = 770, 8
-MOTION_STEPS = 240  # once more, with the learning rate up again
-NOMINAL_MINUTES = 16.6  # CPU time of the steps above, one thread
+MOTION_STEPS = 1800  # once more, with the learning rate up again
+NOMINAL_MINUTES = 35  # CPU time of the steps above, one thread
 IMAGE_RATE, TIME_RATE, SPACE_RATE = 1.5e-3, 1.5e-3, 4e-4  # learning rates
 # From this step of the video stage on, training is at the noise where motion is decided.
 MOTION_FROM = 400
