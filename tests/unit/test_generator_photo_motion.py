@@ -160,7 +160,7 @@ def test_the_map_knows_sky_and_ground():
 
 def test_a_flat_picture_has_no_subject_and_works(place):
     raw, frames = make(place, image="flat.png")
-    assert raw.details["depth"]["subject"] is None
+    assert raw.details["relief"]["subject"] is None
     assert all((frame == 90).all() for frame in frames)
 
 

@@ -144,7 +144,7 @@ class PhotoMotion:
             "default_move": plan.by_default and wanted["move"] == "auto",
             "loop": closed or move in camera.CLOSED,
             "crop": round(renderer.base, 3),
-            "depth": _cues(layout, subject),
+            "relief": _cues(layout, subject),
             "ambient": None if ambient is None else ambient.details,
         }
         if note:
