@@ -72,7 +72,7 @@ class PhotoMotion:
 
     ``parameters``: ``move``, ``amount`` and ``parallax`` (0 to 2), ``loop``, ``fps`` (25),
     ``speed`` (of moving regions). ``RawMedia.details``: ``understood``, ``ignored``, ``n_ignored``
-    words, ``move``, ``depth`` (the cues and what they found), ``crop`` (how much the picture is
+    words, ``move``, ``relief`` (the cues and what they found), ``crop`` (how much the picture is
     enlarged so that no border shows), ``ambient``.
 
     Raises UsageError without a picture. A prompt without a known word is no error: the photo is
