@@ -37,6 +37,7 @@ _FLOOR = 4.0  # squared grey levels: noise, below which an error says nothing
 _AGE = 40.0  # frames after which the error of a pixel from afar counts double
 _STEADY = 0.95  # share of the fill that comes from the frame before, deep inside the hole
 _GRAINED = 0.9  # share of the hole that grain laid before must cover
+_RIM = 4.0  # pixels from the hole's edge where grain begins; twice as far it is whole
 _STILL = 0.05  # pixels a frame: less is no motion
 _SETTLED = 3.0  # pixels from the hole's edge where half of that share is reached
 # How the errors in the ring stand for those in the hole; chosen on seven clips (docs).
@@ -240,7 +241,9 @@ class _Painter:
         weights /= weights.sum(0)
         mixed = (np.stack(pictures) * weights[..., None]).sum(0)
         if self._texture:
-            mixed += self._texture * weights[2][..., None] * self._grained(slot, frame, mixed)
+            # at the edge, and all through thin strokes, the surroundings still say what is there
+            share = weights[2] * np.clip((_depth(slot.part) - _RIM) / _RIM, 0, 1)
+            mixed += self._texture * share[..., None] * self._grained(slot, frame, mixed)
         result = slot.frame.copy()
         inside = result[top:bottom, left:right]
         inside[slot.part] = np.clip(mixed[slot.part] + 0.5, 0, 255).astype(np.uint8)
