@@ -37,6 +37,7 @@ _FLOOR = 4.0  # squared grey levels: noise, below which an error says nothing
 _AGE = 40.0  # frames after which the error of a pixel from afar counts double
 _STEADY = 0.95  # share of the fill that comes from the frame before, deep inside the hole
 _GRAINED = 0.9  # share of the hole that grain laid before must cover
+_NEEDED = 0.05  # mean share of grain in the hole: less is not worth it
 _RIM = 4.0  # pixels from the hole's edge where grain begins; twice as far it is whole
 _STILL = 0.05  # pixels a frame: less is no motion
 _SETTLED = 3.0  # pixels from the hole's edge where half of that share is reached
@@ -243,7 +244,8 @@ class _Painter:
         if self._texture:
             # at the edge, and all through thin strokes, the surroundings still say what is there
             share = weights[2] * np.clip((_depth(slot.part) - _RIM) / _RIM, 0, 1)
-            mixed += self._texture * share[..., None] * self._grained(slot, frame, mixed)
+            if share[slot.part].mean() > _NEEDED:
+                mixed += self._texture * share[..., None] * self._grained(slot, frame, mixed)
         result = slot.frame.copy()
         inside = result[top:bottom, left:right]
         inside[slot.part] = np.clip(mixed[slot.part] + 0.5, 0, 255).astype(np.uint8)
@@ -253,28 +255,36 @@ class _Painter:
         return result
 
     def _grained(self, slot: Slot, frame: F32, mixed: F32) -> F32:
-        """Grain for the box, (h, w, 3): laid once, then shifted as a whole with the picture, so
-        that it neither swims nor wears away; laid anew when it no longer covers the hole."""
+        """Grain for the box, (h, w, 3): laid once, then shifted as a whole with the camera, so that
+        it neither swims nor wears away; where it no longer covers the hole, more is laid."""
+        import cv2
+
         top, bottom, left, right = slot.box
         inside = slot.part
+        height, width = slot.hole.shape
+        carried, laid = np.zeros_like(frame), np.zeros_like(slot.hole)
         if self._grain is not None and slot.step is not None and not slot.step.cut:
-            way = np.median(sample(slot.step.back, slot.xy, slot.step.scale), axis=0)
+            way = np.median(slot.step.back.reshape(-1, 2).astype(np.float32), axis=0)
             self._drift = self._drift + np.where(np.abs(way) < _STILL, 0.0, way)
-            height, width = slot.hole.shape
-            places = slot.xy + np.round(self._drift)
-            columns = np.clip(places[:, 0], 0, width - 1).astype(int)
-            rows = np.clip(places[:, 1], 0, height - 1).astype(int)
-            here = (slot.xy[:, 1].astype(int) - top, slot.xy[:, 0].astype(int) - left)
-            carried = np.zeros_like(frame[top:bottom, left:right])
-            carried[here] = self._grain[rows, columns]
-            covered = self._laid[rows, columns][inside[here]]
-            if covered.mean() > _GRAINED:
-                return carried
-        filled = frame.copy()
-        filled[top:bottom, left:right][inside] = mixed[inside]
-        self._grain, self._laid = grain(frame, filled, slot.hole), slot.hole
-        self._drift = np.zeros(2)
-        return self._grain[top:bottom, left:right]
+            x, y = np.round(self._drift)
+            shift = np.array([[1, 0, -x], [0, 1, -y]], np.float32)
+            size = (width, height)
+            carried = np.asarray(
+                cv2.warpAffine(self._grain, shift, size, flags=cv2.INTER_NEAREST), np.float32
+            )
+            moved = cv2.warpAffine(
+                self._laid.astype(np.uint8), shift, size, flags=cv2.INTER_NEAREST
+            )
+            laid = moved > 0
+        missing = slot.hole & ~laid
+        if missing.sum() > (1 - _GRAINED) * slot.hole.sum():
+            filled = frame.copy()
+            filled[top:bottom, left:right][inside] = mixed[inside]
+            known = filled + np.where(slot.hole[..., None], carried, 0.0)
+            carried = np.where(missing[..., None], grain(known, filled, missing), carried)
+            self._grain, self._laid = carried.astype(np.float32), laid | missing
+            self._drift = np.zeros(2)
+        return carried[top:bottom, left:right] * inside[..., None]
 
     def _steady(self, slot: Slot, part: F32) -> tuple[F32, F32]:
         """The membrane through the hole's edge, mostly as it was in the frame before."""
