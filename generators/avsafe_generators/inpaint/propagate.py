@@ -37,7 +37,7 @@ _FLOOR = 4.0  # squared grey levels: noise, below which an error says nothing
 _AGE = 40.0  # frames after which the error of a pixel from afar counts double
 _STEADY = 0.95  # share of the fill that comes from the frame before, deep inside the hole
 _GRAINED = 0.9  # share of the hole that grain laid before must cover
-_NEEDED = 0.05  # mean share of grain in the hole: less is not worth it
+_NEEDED = 0.12  # mean share of smooth fill in the hole: grain begins; twice that, it is whole
 _RIM = 4.0  # pixels from the hole's edge where grain begins; twice as far it is whole
 _STILL = 0.05  # pixels a frame: less is no motion
 _SETTLED = 3.0  # pixels from the hole's edge where half of that share is reached
@@ -244,8 +244,10 @@ class _Painter:
         if self._texture:
             # at the edge, and all through thin strokes, the surroundings still say what is there
             share = weights[2] * np.clip((_depth(slot.part) - _RIM) / _RIM, 0, 1)
-            if share[slot.part].mean() > _NEEDED:
-                mixed += self._texture * share[..., None] * self._grained(slot, frame, mixed)
+            # where other frames show most of it grain is not worth its cost; no sudden change
+            amount = float(np.clip(share[slot.part].mean() / _NEEDED - 1, 0, 1)) * self._texture
+            if amount:
+                mixed += amount * share[..., None] * self._grained(slot, frame, mixed)
         result = slot.frame.copy()
         inside = result[top:bottom, left:right]
         inside[slot.part] = np.clip(mixed[slot.part] + 0.5, 0, 255).astype(np.uint8)
