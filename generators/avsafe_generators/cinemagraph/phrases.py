@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from avsafe_generators.text import plain
 
 
 def _words(text: str) -> frozenset[str]:
@@ -45,14 +46,13 @@ class Phrases:
         return [words for concept, words in self.found if concept.partition(":")[0] in kinds]
 
 
-def plain(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     """Lower case, no accents, split into words.
 
-    >>> plain("Più ACQUA, l'onda")
+    >>> _split("Più ACQUA, l'onda")
     ['piu', 'acqua', 'l', 'onda']
     """
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    return re.findall(r"[^\W_]+", "".join(c for c in folded if not unicodedata.combining(c)))
+    return re.findall(r"[^\W_]+", plain(text))
 
 
 def table(text: str) -> dict[str, str]:
@@ -65,7 +65,7 @@ def table(text: str) -> dict[str, str]:
     for line in text.strip().splitlines():
         concept, _, phrases = line.partition("=")
         for phrase in phrases.split(","):
-            out[" ".join(plain(phrase))] = concept.strip()
+            out[" ".join(_split(phrase))] = concept.strip()
     return out
 
 
@@ -77,7 +77,7 @@ def match(prompt: str, known: Mapping[str, str], negative: str = "") -> Phrases:
     >>> match("zoom in, no rain", {"zoom in": "move:in", "rain": "what:rain"}).found
     (('move:in', 'zoom in'),)
     """
-    words = plain(prompt)
+    words = _split(prompt)
     words, cut = words[:MAX_WORDS], max(0, len(words) - MAX_WORDS)
     found: list[tuple[str, str]] = []
     refused = {concept for concept, _ in match(negative, known).found} if negative else set()

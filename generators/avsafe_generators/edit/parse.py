@@ -8,7 +8,6 @@ is reported as ignored, or, where it asks for something that no operator can do,
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from avsafe.errors import NotUnderstood, UsageError
 from avsafe_generators.edit import words
 from avsafe_generators.edit.forms import FORMS, Clause
+from avsafe_generators.text import bare
 
 LONGEST = 1000  # characters
 MOST_OPERATIONS = 12
@@ -114,8 +114,7 @@ def plain(prompt: str) -> tuple[str, list[str]]:
         return f" {_MARK}{len(quotes) - 1} "
 
     text = re.sub(r"\"([^\"]*)\"|“([^”]*)”|«([^»]*)»|(?<!\w)['‘]([^'’]*)['’](?!\w)", quoted, prompt)
-    text = unicodedata.normalize("NFKD", text).lower()
-    text = "".join(c for c in text if unicodedata.category(c) not in ("Mn", "Cf"))
+    text = bare(text)
     text = text.replace("qtext", "q text").replace(_MARK, "qtext")  # a word of ours, not theirs
     text = re.sub(r"['’`]", " ", text)
     return re.sub(r"\s+", " ", text).strip(), quotes

@@ -7,9 +7,10 @@ A line of ``_TABLE`` is ``kind value: words``; ``*`` stands for any ending of up
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, field
 from functools import cache
+
+from avsafe_generators.text import plain
 
 _TABLE = """
 strike wood: wood wooden plank table door legno legnos* tavolo porta
@@ -115,9 +116,7 @@ def meaning(word: str) -> tuple[str, str] | None:
 
 
 def _tokens(text: str) -> list[str]:
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    return re.findall(r"[^\W_]+|[,.;]", plain)
+    return re.findall(r"[^\W_]+|[,.;]", plain(text))
 
 
 def read(prompt: str, negative_prompt: str = "") -> Wish:

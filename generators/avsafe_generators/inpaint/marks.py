@@ -8,9 +8,9 @@ know what a mask covers: it states the rule and stops honest mistakes and plain 
 from __future__ import annotations
 
 import re
-import unicodedata
 
 from avsafe.errors import UsageError
+from avsafe_generators.text import bare
 
 # Words for marks that exist to say where media come from: nothing may be done to them.
 _PROVENANCE = (
@@ -44,8 +44,7 @@ def plain(text: str) -> str:
     'rimuovi la filigrana, e  '
     """
     text = re.sub(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|(?<!\w)['‘][^'’]*['’](?!\w)", " ", text)
-    text = unicodedata.normalize("NFKD", text).lower()
-    text = "".join(c for c in text if unicodedata.category(c) not in ("Mn", "Cf"))
+    text = bare(text)
     look_alike = str.maketrans("013457@$", "oieastas")
 
     def word(found: re.Match[str]) -> str:

@@ -7,8 +7,9 @@ Words are compared without accents and in lower case.
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import cache
+
+from avsafe_generators.text import plain
 
 _TABLE = """
 sex woman: woman women lady female donna donne signora femme frau mujer girlfriend wife mother
@@ -190,18 +191,6 @@ EXAMPLES = (
     '"a smiling young woman with long red hair, green eyes and freckles, blue shirt", '
     '"un uomo anziano con barba bianca e occhiali", "a bald man with dark skin in a suit, office"'
 )
-
-
-def plain(text: str) -> str:
-    """Lower case without accents.
-
-    >>> plain("Età")
-    'eta'
-    """
-    decomposed = unicodedata.normalize("NFKD", text)
-    return (
-        "".join(c for c in decomposed if not unicodedata.combining(c)).casefold().replace("ß", "ss")
-    )
 
 
 def tokens(text: str) -> list[str]:

@@ -9,9 +9,10 @@ ending class after ``~``, which stands for the inflections of its language, so t
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from functools import cache
+
+from avsafe_generators.text import plain
 
 MAX_COUNT = 6  # more objects than this don't fit side by side in a frame
 
@@ -239,18 +240,6 @@ EXAMPLES = (
     "a red ball, two glass cubes, a wooden star, bouncing, rolling left, spinning, by the sea, "
     "at night, rain; a ball hits a cube, a star on top of a box, spotlight"
 )
-
-
-def plain(text: str) -> str:
-    """Lower case without accents.
-
-    >>> plain("Étoile ÉTÉ")
-    'etoile ete'
-    """
-    decomposed = unicodedata.normalize("NFKD", text)
-    return (
-        "".join(c for c in decomposed if not unicodedata.combining(c)).casefold().replace("ß", "ss")
-    )
 
 
 def tokens(text: str) -> list[str]:
