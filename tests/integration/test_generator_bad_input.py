@@ -43,6 +43,11 @@ ON_PICTURE = [
 UNDERSTOOD = {"world": "a red ball", "portrait": "an old man", "two-stage": "a red ball",
               "one-pass": "a red ball bouncing on grass"}  # fmt: skip
 BOX = {"mask": "0.3,0.3,0.3,0.3"}
+MASKED = ("inpaint", "edit", "photo-motion", "cinemagraph")  # those that take a mask
+
+
+def box_for(generator: str) -> dict[str, str]:
+    return BOX if generator in MASKED else {}
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +102,13 @@ def skip_missing(generator: str) -> None:
         pytest.importorskip("torch")
 
 
+@pytest.mark.parametrize("generator", ["world", "stylize", "foley", "portrait", "two-stage"])
+def test_a_mask_that_nobody_would_read_is_refused(generator: str) -> None:
+    made = plugins.load("generators", generator)
+    with pytest.raises(UsageError, match="no parameter mask"):
+        made.generate(asked(made.info.tasks[0], generator, "a red ball", parameters=BOX))
+
+
 # ---------------------------------------------------------------- words
 
 
@@ -140,7 +152,7 @@ def test_sizes_out_of_range(workspace, tmp_path, task, generator, size) -> None:
 
 @pytest.mark.parametrize(("task", "generator", "prompt"), ON_VIDEO + ON_PICTURE)
 def test_missing_input_names_the_option(workspace, tmp_path, task, generator, prompt) -> None:
-    text = fails(workspace, asked(task, generator, prompt, parameters=BOX), tmp_path)
+    text = fails(workspace, asked(task, generator, prompt, parameters=box_for(generator)), tmp_path)
     assert isinstance(fails.error, UsageError)
     assert "--video" in text or "--image" in text
 
@@ -148,7 +160,11 @@ def test_missing_input_names_the_option(workspace, tmp_path, task, generator, pr
 @pytest.mark.parametrize(("task", "generator", "prompt"), ON_VIDEO)
 def test_a_picture_is_no_video(workspace, tmp_path, files, task, generator, prompt) -> None:
     inputs = {"video": media.probe(files / "picture.png")}
-    text = fails(workspace, asked(task, generator, prompt, inputs=inputs, parameters=BOX), tmp_path)
+    text = fails(
+        workspace,
+        asked(task, generator, prompt, inputs=inputs, parameters=box_for(generator)),
+        tmp_path,
+    )
     assert isinstance(fails.error, MissingStream | UsageError)
     assert "video" in text
 

@@ -6,6 +6,7 @@
 
 from avsafe_generators.asking.inputs import (
     Footage,
+    covered,
     fitted_size,
     footage,
     media_in,
@@ -15,13 +16,16 @@ from avsafe_generators.asking.inputs import (
 )
 from avsafe_generators.asking.parameters import (
     OF_THE_GATE,
+    Box,
     Choice,
     Flag,
     Knob,
     Number,
+    Rate,
     Text,
     duration,
     parameters,
+    refuse_other_tasks,
     size,
 )
 from avsafe_generators.asking.regions import Region, region
@@ -30,14 +34,17 @@ from avsafe_generators.asking.watched import Beat, Watched
 __all__ = [
     "OF_THE_GATE",
     "Beat",
+    "Box",
     "Choice",
     "Flag",
     "Footage",
     "Knob",
     "Number",
+    "Rate",
     "Region",
     "Text",
     "Watched",
+    "covered",
     "duration",
     "fitted_size",
     "footage",
@@ -45,6 +52,7 @@ __all__ = [
     "optional",
     "parameters",
     "picture",
+    "refuse_other_tasks",
     "region",
     "size",
     "sound",

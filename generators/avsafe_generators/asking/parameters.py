@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Protocol
 
 from avsafe.errors import UsageError
-from avsafe.types import GenerationRequest
+from avsafe.types import GenerationRequest, GeneratorInfo
 
 OF_THE_GATE = frozenset(("disclose_prompt",))  # parameters that are not for a generator
-OF_THE_REGION = frozenset(("mask",))  # read by ``region``
 
 
 class Knob(Protocol):
@@ -120,11 +120,52 @@ class Text:
         return value
 
 
+class Rate:
+    """A frame rate, as a fraction: 24, 29.97 or 30000/1001.
+
+    >>> Rate(Fraction(16), Fraction(30), Fraction(24)).read("frame_rate", "30000/1001")
+    Fraction(30000, 1001)
+    """
+
+    def __init__(self, low: Fraction, high: Fraction, default: Fraction) -> None:
+        self.low, self.high, self.default = low, high, default
+
+    def read(self, name: str, value: Any) -> Fraction:
+        try:
+            rate = Fraction(str(value)).limit_denominator(1001)
+        except (ValueError, ZeroDivisionError) as error:
+            raise UsageError(
+                f"{name} {shown(value)} is no number. Write 24, 29.97 or 30000/1001."
+            ) from error
+        if not self.low <= rate <= self.high:
+            raise UsageError(
+                f"{name} {shown(value)} is outside {self.low} to {self.high} frames a second."
+            )
+        return rate
+
+
+class Box:
+    """The mask of a request where it is a box; ``region`` reads it."""
+
+    default = None
+
+    def read(self, name: str, value: Any) -> Any:
+        return value
+
+
+def refuse_other_tasks(request: GenerationRequest, info: GeneratorInfo) -> None:
+    """Raise UsageError for a task that the generator does not do."""
+    if request.task not in info.tasks:
+        tasks = ", ".join(info.tasks)
+        raise UsageError(f"The {info.name} generator can't do {request.task} (it can: {tasks}).")
+
+
 def parameters(request: GenerationRequest, **known: Knob) -> dict[str, Any]:
     """Every known parameter with its value or default.
 
-    ``disclose_prompt`` (for the gate) and ``mask`` (for ``region``) may always be there. Raises
-    UsageError for an unknown name and for a value out of range, and says what there is.
+    ``disclose_prompt`` (for the gate) may always be there; a generator that asks for a ``region``
+    takes ``mask=Box()``. Raises UsageError for an unknown name and for a value out of range, and
+    says what there is.
 
     >>> from avsafe.types import Principal, Task
     >>> request = GenerationRequest(
@@ -134,7 +175,7 @@ def parameters(request: GenerationRequest, **known: Knob) -> dict[str, Any]:
     {'speed': 2.0, 'loop': True}
     """
     given: Mapping[str, Any] = request.parameters
-    unknown = sorted(set(given) - set(known) - OF_THE_GATE - OF_THE_REGION)
+    unknown = sorted(set(given) - set(known) - OF_THE_GATE)
     if unknown:
         has = f"it has: {', '.join(known)}" if known else "it has none"
         named = ", ".join(name[:60] for name in unknown[:8])
@@ -168,10 +209,20 @@ def size(
         )
     if width * height > max_pixels:
         raise UsageError(
-            f"{width} x {height} is more than the {max_pixels} pixels of a frame that "
-            f"{request.generator} makes. Ask for a smaller one."
+            f"{width} x {height} is more than the {max_pixels} pixels ({_wide(max_pixels)}) of a "
+            f"frame that {request.generator} makes. Ask for a smaller one."
         )
     return width, height
+
+
+def _wide(pixels: int) -> str:
+    """The 16:9 frame of so many pixels.
+
+    >>> _wide(1280 * 720)
+    '1280 x 720'
+    """
+    height = round(math.sqrt(pixels * 9 / 16))
+    return f"{pixels // height} x {height}"
 
 
 def duration(

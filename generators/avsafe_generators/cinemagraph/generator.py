@@ -97,9 +97,8 @@ class Cinemagraph:
         progress: Progress = no_progress,
         cancelled: Cancelled = never_cancelled,
     ) -> RawMedia:
-        if request.task not in INFO.tasks:
-            raise UsageError(f"The cinemagraph generator can't do {request.task}.")
-        wanted = asking.parameters(request, **_KNOBS)
+        asking.refuse_other_tasks(request, INFO)
+        wanted = asking.parameters(request, mask=asking.Box(), **_KNOBS)
         still, film = asking.optional(request, "image"), asking.optional(request, "video")
         if (still is None) == (film is None):
             raise UsageError(

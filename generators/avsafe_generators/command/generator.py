@@ -25,6 +25,7 @@ from avsafe.types import (
     never_cancelled,
     no_progress,
 )
+from avsafe_generators.asking import OF_THE_GATE
 from avsafe_generators.command import recipe as recipes
 from avsafe_generators.command.recipe import Recipe
 from avsafe_generators.command.template import fill
@@ -42,7 +43,6 @@ _ROLES = {
     "video": ("video",),
     "mask": ("mask",),
 }
-_OF_THE_GATE = frozenset(("disclose_prompt",))  # parameters that are not for a generator
 
 
 class Command:
@@ -127,7 +127,7 @@ class Command:
         return _held(raw, workspace, recipe, cancelled)
 
     def _choose(self, parameters: Mapping[str, Any]) -> Recipe:
-        given = {key: value for key, value in parameters.items() if key not in _OF_THE_GATE}
+        given = {key: value for key, value in parameters.items() if key not in OF_THE_GATE}
         if self._recipe is not None:
             _refuse(given, frozenset(), f"The command {self._recipe.name} takes no parameters")
             return self._recipe

@@ -124,10 +124,7 @@ class Diffusers:
         from avsafe_generators.diffusers import fitting, library, making
         from avsafe_generators.diffusers.folder import inspect
 
-        if request.task not in TASKS:
-            raise UsageError(
-                f"The diffusers generator can't do {request.task} (it can: {', '.join(TASKS)})."
-            )
+        asking.refuse_other_tasks(request, self.info)
         if cancelled():
             raise Stopped("The diffusers generator was asked to stop before it began.")
         given = self._given(request)

@@ -97,9 +97,8 @@ class Edit:
         progress: Progress = no_progress,
         cancelled: Cancelled = never_cancelled,
     ) -> RawMedia:
-        if request.task not in INFO.tasks:
-            raise UsageError(f"edit can't do {request.task} (it can: {Task.EDIT_VIDEO}).")
-        asking.parameters(request)
+        asking.refuse_other_tasks(request, INFO)
+        asking.parameters(request, mask=asking.Box())
         refuse_removal(request.prompt[:4000], takes_away=False)
         understood = parse(request.prompt)
         operations = understood.operations

@@ -87,10 +87,7 @@ class Foley:
         from avsafe_generators.world.sound import RATE_HZ
 
         # 1. what is asked for
-        if request.task not in INFO.tasks:
-            raise UsageError(
-                f"The foley generator can't do {request.task} (it can: {INFO.tasks[0]})."
-            )
+        asking.refuse_other_tasks(request, INFO)
         given = asking.parameters(
             request, mix=asking.Choice("replace", "add"), output=asking.Choice("video", "audio")
         )

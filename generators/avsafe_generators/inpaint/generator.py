@@ -106,8 +106,7 @@ class Inpaint:
         progress: Progress = no_progress,
         cancelled: Cancelled = never_cancelled,
     ) -> RawMedia:
-        if request.task not in INFO.tasks:
-            raise UsageError(f"inpaint can't do {request.task} (it can: {Task.INPAINT_VIDEO}).")
+        asking.refuse_other_tasks(request, INFO)
         wish = asking.parameters(
             request,
             fill=asking.Choice("auto", "propagate", "blur", "pixelate", "color"),
@@ -115,6 +114,7 @@ class Inpaint:
             grow=asking.Number(0, 64, None, whole=True),
             reach_s=asking.Number(0.1, 2.0, 2.0),
             texture=asking.Number(0.0, 1.0, 1.0),
+            mask=asking.Box(),
         )
         fill, colour, ignored = _fill(request, wish["fill"], wish["color"])
         media = asking.media_in(request, "video", need="a video", kinds=(Kind.VIDEO,))

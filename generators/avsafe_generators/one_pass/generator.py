@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,11 @@ from avsafe.errors import Cancelled as Stopped
 from avsafe.errors import GeneratorFailed, MissingExtra, UsageError
 from avsafe.types import (
     Cancelled,
-    Frame,
     GenerationRequest,
     GeneratorInfo,
     Kind,
     Progress,
     RawMedia,
-    Samples,
     Task,
     never_cancelled,
     no_progress,
@@ -74,8 +72,7 @@ class OnePass:
         progress: Progress = no_progress,
         cancelled: Cancelled = never_cancelled,
     ) -> RawMedia:
-        if request.task not in INFO.tasks:
-            raise UsageError(f"one-pass can't do {request.task} (it can: {', '.join(INFO.tasks)}).")
+        asking.refuse_other_tasks(request, INFO)
         given = asking.parameters(
             request,
             steps=asking.Number(4, 64, 16, whole=True),
@@ -85,7 +82,7 @@ class OnePass:
         seconds = asking.duration(request, default=DURATION_S, low=DURATIONS[0], high=DURATIONS[1])
         frame_count = max(1, round(seconds * FRAME_RATE))
         _need_torch()
-        from avsafe_generators.world import parse, sound
+        from avsafe_generators.world import parse, played
 
         progress(0.0, "plan")
         text = parse.parse(request.prompt, request.negative_prompt)
@@ -98,31 +95,9 @@ class OnePass:
             text, frame_count, request.seed % 2**63, width, height, given,
             _watched(progress, cancelled),
         )  # fmt: skip
-        total = round(Fraction(frame_count) / FRAME_RATE * sound.RATE_HZ)
-        levels = sound.balance(
-            scene, total, lambda done, stage: progress(_MADE + done, stage), cancelled
-        )
-
-        def frames() -> Iterator[Frame]:
-            from avsafe_generators.world.render import Renderer
-
-            renderer = Renderer(scene, FRAME_RATE)
-            return (renderer.frame(number) for number in range(frame_count))
-
-        def samples() -> Iterator[Samples]:
-            return sound.render(scene, total, levels)
-
-        return RawMedia(
-            Kind.VIDEO,
-            frames=asking.Watched(frames, frame_count, progress, cancelled, span=(0.7, 1.0)),
-            frame_rate=FRAME_RATE,
-            frame_count=frame_count,
-            width=width,
-            height=height,
-            samples=asking.Watched(samples, None, no_progress, cancelled, stage="sound"),
-            rate_hz=sound.RATE_HZ,
-            channels=2,
-            details=_details(text, scene, decoded),
+        details = _details(text, scene, decoded)
+        return played.played(
+            scene, FRAME_RATE, frame_count, details, progress, cancelled, begun=_MADE
         )
 
 

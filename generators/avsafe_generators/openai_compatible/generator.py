@@ -119,11 +119,7 @@ class OpenAICompatible:
         from avsafe_generators.openai_compatible.address import Address
         from avsafe_generators.openai_compatible.client import Client
 
-        if request.task not in TASKS:
-            raise UsageError(
-                f"The openai-compatible generator can't do {request.task} (it can: "
-                f"{', '.join(TASKS)})."
-            )
+        asking.refuse_other_tasks(request, self.info)
         given = self._given(request)
         if not request.prompt.strip():
             raise UsageError(f"{request.task} needs a prompt: --prompt.")

@@ -97,9 +97,8 @@ class PhotoMotion:
     ) -> RawMedia:
         from avsafe_generators.photo_motion import camera, render
 
-        if request.task not in INFO.tasks:
-            raise UsageError(f"The photo-motion generator can't do {request.task}.")
-        wanted = asking.parameters(request, **_KNOBS)
+        asking.refuse_other_tasks(request, INFO)
+        wanted = asking.parameters(request, mask=asking.Box(), **_KNOBS)
         media = asking.media_in(request, "image", need="a picture", kinds=(Kind.IMAGE,))
         duration_s = asking.duration(
             request, default=DURATION_S, low=DURATIONS_S[0], high=DURATIONS_S[1]
@@ -116,9 +115,9 @@ class PhotoMotion:
                 raise Stopped(f"photo-motion was asked to stop at {stage}.")
 
         step(0.0, "photo")
-        photo = asking.picture(media)
-        scale = min(_SHARPER, max(1.0, min(photo.shape[1] / width, photo.shape[0] / height)))
-        photo = asking.picture(media, round(width * scale), round(height * scale))
+        whole = asking.picture(media)
+        scale = min(_SHARPER, max(1.0, min(whole.shape[1] / width, whole.shape[0] / height)))
+        photo = asking.covered(whole, round(width * scale), round(height * scale))
         region = asking.region(request, photo.shape[1], photo.shape[0])
         mask = region.at(0) if region is not None else None
         step(0.02, "depth")

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from avsafe.errors import Cancelled as Stopped
-from avsafe.errors import UsageError
 from avsafe.types import (
     Cancelled,
     Frame,
@@ -76,10 +75,7 @@ class Portrait:
         from avsafe_generators.portrait.reading import read
         from avsafe_generators.portrait.trace import Camera, World
 
-        if request.task not in INFO.tasks:
-            raise UsageError(
-                f"The portrait generator can't do {request.task} (it can: text-to-image)."
-            )
+        asking.refuse_other_tasks(request, INFO)
         asking.parameters(request)
         width, height = asking.size(
             request, default=(SIDE, SIDE), low=SIDES[0], high=SIDES[1], max_pixels=SIDES[1] ** 2

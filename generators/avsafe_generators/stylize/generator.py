@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from avsafe.errors import NotUnderstood, UsageError
+from avsafe.errors import NotUnderstood
 from avsafe.types import (
     Cancelled,
     Frame,
@@ -96,8 +96,7 @@ class Stylize:
     ) -> RawMedia:
         from avsafe_generators.stylize.steady import Steady
 
-        if request.task not in INFO.tasks:
-            raise UsageError(f"The stylize generator can't do {request.task}.")
+        asking.refuse_other_tasks(request, INFO)
         wanted = asking.parameters(request, **_KNOBS)
         media = asking.media_in(request, "video", need="a video", kinds=(Kind.VIDEO,))
         said = phrases.match(request.prompt, words.KNOWN, request.negative_prompt)

@@ -102,8 +102,7 @@ class TalkingHead:
         progress: Progress = no_progress,
         cancelled: Cancelled = never_cancelled,
     ) -> RawMedia:
-        if request.task not in INFO.tasks:
-            raise UsageError(f"The talking-head generator can't do {request.task}.")
+        asking.refuse_other_tasks(request, INFO)
         asked = asking.parameters(
             request,
             face=asking.Text("", max_chars=200),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -10,13 +9,11 @@ from typing import Any
 from avsafe.errors import Cancelled as Stopped
 from avsafe.types import (
     Cancelled,
-    Frame,
     GenerationRequest,
     GeneratorInfo,
     Kind,
     Progress,
     RawMedia,
-    Samples,
     Task,
     never_cancelled,
     no_progress,
@@ -74,8 +71,9 @@ class TwoStage:
         progress: Progress = no_progress,
         cancelled: Cancelled = never_cancelled,
     ) -> RawMedia:
-        from avsafe_generators.world import sound
+        from avsafe_generators.world import played
 
+        asking.refuse_other_tasks(request, INFO)
         knobs = asking.parameters(
             request,
             steps=asking.Number(4, 50, 16, whole=True),
@@ -89,42 +87,9 @@ class TwoStage:
         count = max(1, round(seconds * rate))
         progress(0.0, "first frame")
         scene, details = _sampled(request, width, height, knobs, progress, cancelled)
-        still = request.task is Task.TEXT_TO_IMAGE
-        numbers = range(1 if still else count)
-
-        def frames() -> Iterator[Frame]:
-            from avsafe_generators.world.render import Renderer
-
-            renderer = Renderer(scene, rate)
-            return (renderer.frame(number) for number in numbers)
-
-        watched = asking.Watched(frames, len(numbers), progress, cancelled, span=(0.15, 1.0))
-        raw = RawMedia(
-            Kind.IMAGE if still else Kind.VIDEO,
-            frames=watched,
-            frame_count=len(numbers),
-            width=width,
-            height=height,
-            details=details,
-        )
-        if still:
-            return raw
-        total = round(Fraction(count) / rate * sound.RATE_HZ)
-        levels = sound.balance(scene, total, cancelled=cancelled)
-
-        def samples() -> Iterator[Samples]:
-            for block in sound.render(scene, total, levels):
-                if cancelled():
-                    raise Stopped("two-stage was asked to stop while it made its sound.")
-                yield block
-
-        return replace(
-            raw,
-            frame_rate=rate,
-            samples=asking.Watched(samples, None, cancelled=cancelled, stage="sound"),
-            rate_hz=sound.RATE_HZ,
-            channels=2,
-        )
+        if request.task is Task.TEXT_TO_IMAGE:
+            return played.still(scene, rate, 0, details, progress, cancelled)
+        return played.played(scene, rate, count, details, progress, cancelled, begun=0.14)
 
 
 def _sampled(

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from avsafe.errors import Cancelled as Stopped
-from avsafe.errors import UsageError
 from avsafe.types import (
     Cancelled,
-    Frame,
     GenerationRequest,
     GeneratorInfo,
     Kind,
     Progress,
     RawMedia,
-    Samples,
     Task,
     never_cancelled,
     no_progress,
 )
-
-if TYPE_CHECKING:
-    from avsafe_generators.world.scene import Scene
-    from avsafe_generators.world.sound import Levels
+from avsafe_generators import asking
 
 SIDE = 512
 DURATION_S = 4.0
@@ -84,14 +76,16 @@ class World:
         progress: Progress = no_progress,
         cancelled: Cancelled = never_cancelled,
     ) -> RawMedia:
-        from avsafe_generators.world import parse, scene, sound
+        from avsafe_generators.world import parse, played, scene
 
-        if request.task not in INFO.tasks:
-            tasks = ", ".join(INFO.tasks)
-            raise UsageError(f"The world generator can't do {request.task} (it can: {tasks}).")
-        width, height = _size(request)
-        rate = _frame_rate(request)
-        duration_s = _duration(request)
+        asking.refuse_other_tasks(request, INFO)
+        rate = asking.parameters(request, frame_rate=asking.Rate(*RATES, FRAME_RATE))["frame_rate"]
+        width, height = asking.size(
+            request, default=(SIDE, SIDE), low=SIDES[0], high=SIDES[1], max_pixels=_MAX_PIXELS
+        )
+        duration_s = asking.duration(
+            request, default=DURATION_S, low=DURATIONS[0], high=DURATIONS[1]
+        )
         progress(0.0, "plan")
         text = parse.parse(request.prompt, request.negative_prompt)
         still = request.task is Task.TEXT_TO_IMAGE
@@ -112,109 +106,5 @@ class World:
         }
         if still:
             at = round(frame_count * _STILL_AT)
-            frames = _Frames(plan, rate, range(at, at + 1), progress, cancelled)
-            return RawMedia(
-                Kind.IMAGE,
-                frames=frames,
-                frame_count=1,
-                width=width,
-                height=height,
-                details=details,
-            )
-        total = round(Fraction(frame_count) / rate * sound.RATE_HZ)
-        progress(0.02, "sound")
-        levels = sound.balance(plan, total, progress, cancelled)
-        progress(0.1, "frames")
-        return RawMedia(
-            Kind.VIDEO,
-            frames=_Frames(plan, rate, range(frame_count), progress, cancelled),
-            frame_rate=rate,
-            frame_count=frame_count,
-            width=width,
-            height=height,
-            samples=_Samples(plan, total, levels, cancelled),
-            rate_hz=sound.RATE_HZ,
-            channels=2,
-            details=details,
-        )
-
-
-class _Frames(Iterable[Frame]):
-    """Draws the frames anew in every iteration."""
-
-    def __init__(
-        self, scene: Scene, rate: Fraction, numbers: range, progress: Progress, cancelled: Cancelled
-    ) -> None:
-        self._scene, self._rate, self._numbers = scene, rate, numbers
-        self._progress, self._cancelled = progress, cancelled
-
-    def __iter__(self) -> Iterator[Frame]:
-        from avsafe_generators.world.render import Renderer
-
-        renderer = Renderer(self._scene, self._rate)
-        for done, number in enumerate(self._numbers, 1):
-            if self._cancelled():
-                raise Stopped(f"The world generator was asked to stop before frame {done}.")
-            yield renderer.frame(number)
-            left = len(self._numbers) - done
-            self._progress(1.0 - 0.9 * left / len(self._numbers), "frames")
-
-
-class _Samples(Iterable[Samples]):
-    """Synthesises the sound anew in every iteration."""
-
-    def __init__(self, scene: Scene, total: int, levels: Levels, cancelled: Cancelled) -> None:
-        self._scene, self._total, self._levels, self._cancelled = scene, total, levels, cancelled
-
-    def __iter__(self) -> Iterator[Samples]:
-        from avsafe_generators.world import sound
-
-        for block in sound.render(self._scene, self._total, self._levels):
-            if self._cancelled():
-                raise Stopped("The world generator was asked to stop while it made its sound.")
-            yield block
-
-
-def _size(request: GenerationRequest) -> tuple[int, int]:
-    width = request.width or request.height or SIDE
-    height = request.height or request.width or SIDE
-    low, high = SIDES
-    if not all(low <= side <= high and side % 2 == 0 for side in (width, height)):
-        raise UsageError(
-            f"The world generator draws even sides of {low} to {high} pixels; asked for "
-            f"{width} x {height}."
-        )
-    if width * height > _MAX_PIXELS:
-        raise UsageError(
-            f"{width} x {height} is more than the {_MAX_PIXELS} pixels (1920 x 1080) of a frame "
-            "that the world generator draws. Ask for a smaller one."
-        )
-    return width, height
-
-
-def _frame_rate(request: GenerationRequest) -> Fraction:
-    unknown = sorted(set(request.parameters) - {"frame_rate", "disclose_prompt"})
-    if unknown:
-        raise UsageError(
-            f"The world generator has no parameter {', '.join(unknown)} (it has: frame_rate)."
-        )
-    value = request.parameters.get("frame_rate", FRAME_RATE)
-    try:
-        rate = Fraction(str(value)).limit_denominator(1001)
-    except (ValueError, ZeroDivisionError) as error:
-        raise UsageError(
-            f"frame_rate {value!r} is no number. Write 24, 29.97 or 30000/1001."
-        ) from error
-    if not RATES[0] <= rate <= RATES[1]:
-        raise UsageError(f"frame_rate {value} is outside {RATES[0]} to {RATES[1]} frames a second.")
-    return rate
-
-
-def _duration(request: GenerationRequest) -> float:
-    duration_s = DURATION_S if request.duration_s is None else float(request.duration_s)
-    low, high = DURATIONS
-    if not low <= duration_s <= high:  # also false for NaN
-        raise UsageError(
-            f"The world generator makes clips of {low} to {high:g} s; asked for {duration_s:g} s."
-        )
-    return duration_s
+            return played.still(plan, rate, at, details, progress, cancelled)
+        return played.played(plan, rate, frame_count, details, progress, cancelled)
