@@ -11,7 +11,8 @@ from avsafe.media import EncodeSpec, encode, probe
 from avsafe.media.replay import Replay
 from avsafe.testing import check_generator, textured_clip
 from avsafe.types import GenerationRequest, InputMedia, Kind, Principal, RawMedia, Task
-from avsafe_generators.foley import Foley, speech
+from avsafe_generators import engine
+from avsafe_generators.foley import Foley
 from avsafe_generators.foley.seeing import Watcher
 
 RATE = 24
@@ -215,7 +216,7 @@ def test_no_word_means_a_thud_and_says_so(bounce):
 
 
 def test_a_line_is_spoken_over_the_rest(bounce):
-    if speech.shutil.which(speech.ENGINE) is None:
+    if engine.shutil.which(engine.ENGINE) is None:
         pytest.skip("no espeak-ng on this system")
     raw = Foley().generate(ask(bounce, "rain, a voice says 'hello; $(rm -rf) \"x\"'"))
     assert raw.details["lines"] == ['hello; $(rm -rf) "x"']
@@ -224,7 +225,7 @@ def test_a_line_is_spoken_over_the_rest(bounce):
 
 
 def test_without_the_engine_it_says_what_to_install(bounce, monkeypatch):
-    monkeypatch.setattr(speech.shutil, "which", lambda _: None)
+    monkeypatch.setattr(engine.shutil, "which", lambda _: None)
     with pytest.raises(MissingExtra, match="espeak-ng"):
         Foley().generate(ask(bounce, 'una voce dice "ciao"'))
 

@@ -6,26 +6,23 @@ Legend: ``n`` samples, ``c`` channels; what the model hears is (n,) at 16 kHz.
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from avsafe.errors import GeneratorFailed, MissingExtra, MissingStream, UsageError
+from avsafe.errors import MissingStream, UsageError
 from avsafe.media.replay import Replay
 from avsafe.types import Media, Samples
+from avsafe_generators import engine
 from avsafe_generators.talking_head.features import RATE_HZ
 
 MAX_S = 120.0
 MIN_S = 0.2
 MAX_CHARS = 1800  # about 120 s when spoken
-ENGINE = "espeak-ng"
+ENGINE = engine.ENGINE
 _VOICE = re.compile(r"[a-z]{2,3}(-[a-z0-9]+){0,3}(\+[a-zA-Z0-9]+)?")
 _BLOCK = 4800
 _MAX_VALUES = 60e6  # held in memory: 240 MB
@@ -100,10 +97,7 @@ def spoken(prompt: str, voice: str = "en") -> Speech:
     The prompt goes through standard input: no shell sees it, and no option can hide in it. Raises
     MissingExtra without the engine, UsageError for a prompt or voice that it can't read.
     """
-    from avsafe.media import decode
-
     text = prompt.replace("\x00", " ").strip()
-    spelt = text.encode(errors="replace")
     if len(text) > MAX_CHARS:
         raise UsageError(
             f"The prompt has {len(text)} letters; at most {MAX_CHARS} are spoken (about "
@@ -111,34 +105,17 @@ def spoken(prompt: str, voice: str = "en") -> Speech:
         )
     if not _VOICE.fullmatch(voice):
         raise UsageError(f"voice={voice!r} is none of {ENGINE}. Write en, en-us, de, fr, it, es...")
-    engine = shutil.which(ENGINE)
-    if engine is None:
-        raise MissingExtra(
-            f"To speak a prompt, the system's speech engine {ENGINE} is needed and is not "
-            f"installed. Install it (apt install {ENGINE}), or pass the speech with --audio FILE."
-        )
-    with tempfile.TemporaryDirectory(prefix="avsafe-speech-") as folder:
-        path = Path(folder) / "speech.wav"
-        command = [engine, "-v", voice, "-b", "1", "--stdin", "-w", str(path)]
-        try:
-            done = subprocess.run(
-                command, input=spelt, capture_output=True, timeout=_ENGINE_TIMEOUT_S,
-                check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            raise GeneratorFailed(
-                f"{ENGINE} did not finish within {_ENGINE_TIMEOUT_S} s. Shorten the prompt."
-            ) from error
-        if done.returncode or not path.is_file() or path.stat().st_size < 100:
-            said = "".join(c for c in done.stderr.decode(errors="replace") if c.isprintable())
-            raise UsageError(
-                f"{ENGINE} could not speak this prompt with voice {voice} ({said[-200:].strip()}). "
-                "Choose another voice, or pass the speech with --audio FILE."
-            )
-        raw = decode(path)
-        parts = [np.asarray(block, np.float32) for block in raw.samples or ()]
-    sound = np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
-    duration_s = sound.shape[1] / raw.rate_hz
+    try:
+        sound, rate_hz = engine.say(
+            text, voice, "-b", "1", what="a prompt", timeout_s=_ENGINE_TIMEOUT_S,
+            instead="pass the speech with --audio FILE",
+        )  # fmt: skip
+    except engine.Unspeakable as error:
+        raise UsageError(
+            f"This prompt could not be spoken with voice {voice}: {error} Choose another voice, or "
+            "pass the speech with --audio FILE."
+        ) from error
+    duration_s = len(sound) / rate_hz
     if duration_s > MAX_S + 0.5:
         raise UsageError(f"The prompt lasts {duration_s:.0f} s; at most {MAX_S:g} s. Shorten it.")
     if duration_s < MIN_S or not np.abs(sound).max(initial=0) > 1e-4:
@@ -146,4 +123,4 @@ def spoken(prompt: str, voice: str = "en") -> Speech:
             "The prompt has nothing that can be spoken. Write a sentence, or pass the speech with "
             "--audio FILE."
         )
-    return _speech(sound, raw.rate_hz)
+    return _speech(sound[None], rate_hz)
