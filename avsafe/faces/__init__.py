@@ -12,8 +12,9 @@ Names load on first use, so that ``import avsafe.faces`` costs nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from avsafe import lazy
 
 if TYPE_CHECKING:
     from avsafe.faces.alignment import AlignedCrop as AlignedCrop
@@ -56,11 +57,4 @@ _HOME_OF = {
     "track": "tracking",
 }
 __all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy.names(__name__, _HOME_OF)

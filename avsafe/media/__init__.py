@@ -6,8 +6,9 @@ first use, so that ``import avsafe.media`` costs nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from avsafe import lazy
 
 if TYPE_CHECKING:
     from avsafe.media.changes import changes as changes
@@ -36,11 +37,4 @@ _HOME_OF = {
     "sniff": "containers",
 }
 __all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy.names(__name__, _HOME_OF)
