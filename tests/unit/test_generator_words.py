@@ -178,7 +178,7 @@ def test_every_concept_can_be_shown():
         by_kind[concept.kind].add(concept.value)
     assert by_kind["shape"] == set(solids.SOLIDS)
     assert (
-        by_kind["material"] == set(scene.RESTITUTION) == set(shading._NATURAL) == set(sound._MODES)
+        by_kind["material"] == set(scene.RESTITUTION) == set(shading._NATURAL) == set(sound.MODES)
     )
     assert by_kind["color"] == set(scene.COLORS)
     assert by_kind["size"] == set(scene.SIZES)

@@ -18,7 +18,7 @@ from avsafe.types import Cancelled, Progress, Samples
 from avsafe_generators.foley.music import Music
 from avsafe_generators.foley.strikes import TAIL, strike
 from avsafe_generators.foley.textures import Texture
-from avsafe_generators.world.sound import BLOCK, CEILING, RATE_HZ, _Reverb, soften
+from avsafe_generators.world.sound import BLOCK, CEILING, RATE_HZ, Reverb, soften
 
 Array = NDArray[Any]
 
@@ -72,7 +72,7 @@ def _stems(plan: Plan) -> Iterator[tuple[Array, Array, Array, Array, Array]]:
     names = plan.textures or (("room",) if plan.room else ())
     textures = [Texture(name, plan.seed, i) for i, name in enumerate(names)]
     music = Music(plan.seed, plan.total / RATE_HZ, *plan.music) if plan.music else None
-    reverb = _Reverb("studio")
+    reverb = Reverb("studio")
     spill = np.zeros((2, BLOCK + TAIL))
     hits, following, duck_now = sorted(plan.hits, key=lambda h: h.time_s), 0, 1.0
     frame_times = np.arange(len(plan.drive)) / plan.frame_rate

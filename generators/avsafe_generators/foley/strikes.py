@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from avsafe_generators.world.sound import _MODES, _TOUCH_MS, RATE_HZ
+from avsafe_generators.world.sound import MODES, RATE_HZ, TOUCH_MS
 
 Array = NDArray[Any]
 Modes = tuple[tuple[float, float, float], ...]  # Hz, seconds to -60 dB, strength
@@ -39,7 +39,7 @@ _NOISE: dict[str, tuple[tuple[float, float, float, float], ...]] = {
     "thunder": ((0.4, 0.03, 200, 7000), (1.0, 0.7, 25, 250), (0.3, 0.5, 80, 1200)),
     "splash": ((0.7, 0.12, 600, 9000), (0.4, 0.25, 300, 2500)),
 }  # fmt: skip
-MATERIALS = tuple(sorted({*_MODES, *_MORE}))
+MATERIALS = tuple(sorted({*MODES, *_MORE}))
 
 
 def strike(material: str, strength: float, seed: int) -> Array:
@@ -49,8 +49,8 @@ def strike(material: str, strength: float, seed: int) -> Array:
     True
     """
     rng = np.random.Generator(np.random.PCG64(seed))
-    modes = _MODES.get(material) or _MORE[material]
-    touch_s = 1e-3 * _TOUCH_MS.get(material, 0.8) * max(strength, 0.05) ** -0.2
+    modes = MODES.get(material) or _MORE[material]
+    touch_s = 1e-3 * TOUCH_MS.get(material, 0.8) * max(strength, 0.05) ** -0.2
     longest = max([t60 for _, t60, _ in modes] + [6.9 * s for _, s, _, _ in _layers(material)])
     n = min(TAIL, int((longest + 0.02) * RATE_HZ))
     t = np.arange(n) / RATE_HZ

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avsafe_generators.world.ambience import (
+    Bed,
     Noise,
-    _Bed,
-    _chirping,
-    _gusts,
-    _shape,
-    _steady,
-    _surf,
+    chirping,
+    coloured,
+    gusts,
+    steady,
+    surf,
 )
 from avsafe_generators.world.sound import BLOCK, RATE_HZ
 
@@ -36,29 +36,29 @@ _GRAINS = {
 }  # fmt: skip
 
 
-def _beds(name: str, phase: float) -> list[_Bed]:
+def _beds(name: str, phase: float) -> list[Bed]:
     table = {
-        "wind": [_Bed(120, 700, 1.0, _gusts(3.7, 0.45, phase)),
-                 _Bed(500, 2600, 0.3, _gusts(2.9, 0.6, phase + 1))],
-        "water": [_Bed(300, 2600, 0.9, _gusts(1.3, 0.15, phase)),
-                  _Bed(2000, 8000, 0.4, _gusts(0.9, 0.2, phase))],
-        "waves": [_Bed(150, 1300, 1.1, _surf(5.0, phase)),
-                  _Bed(1000, 7500, 0.6, _surf(5.0, phase - 0.05))],
-        "rain": [_Bed(900, 9000, 1.0, _gusts(5.7, 0.12, phase)),
-                 _Bed(3500, 14000, 0.6, _gusts(1.1, 0.1, phase), 1.0)],
-        "fire": [_Bed(50, 350, 1.0, _gusts(1.7, 0.35, phase)),
-                 _Bed(400, 3000, 0.25, _gusts(0.8, 0.4, phase))],
-        "engine": [_Bed(80, 900, 0.35, _steady, 0.3)],
-        "crowd": [_Bed(180, 520, 0.9, _gusts(0.9, 0.3, phase)),
-                  _Bed(500, 1300, 0.7, _gusts(0.55, 0.4, phase + 2)),
-                  _Bed(1300, 3400, 0.35, _gusts(0.4, 0.5, phase + 4))],
-        "applause": [_Bed(600, 5000, 0.5, _gusts(2.3, 0.15, phase))],
-        "birds": [_Bed(120, 700, 0.25, _gusts(3.7, 0.4, phase))],
-        "crickets": [_Bed(120, 600, 0.25, _gusts(4.1, 0.3, phase))],
-        "city": [_Bed(45, 260, 1.1, _gusts(5.3, 0.2, phase)),
-                 _Bed(300, 2200, 0.4, _gusts(3.9, 0.3, phase))],
-        "room": [_Bed(50, 320, 1.0, _steady, 0.3), _Bed(300, 5000, 0.25, _steady)],
-        "whoosh": [_Bed(300, 1500, 1.0, _steady), _Bed(1500, 5000, 0.4, _steady)],
+        "wind": [Bed(120, 700, 1.0, gusts(3.7, 0.45, phase)),
+                 Bed(500, 2600, 0.3, gusts(2.9, 0.6, phase + 1))],
+        "water": [Bed(300, 2600, 0.9, gusts(1.3, 0.15, phase)),
+                  Bed(2000, 8000, 0.4, gusts(0.9, 0.2, phase))],
+        "waves": [Bed(150, 1300, 1.1, surf(5.0, phase)),
+                  Bed(1000, 7500, 0.6, surf(5.0, phase - 0.05))],
+        "rain": [Bed(900, 9000, 1.0, gusts(5.7, 0.12, phase)),
+                 Bed(3500, 14000, 0.6, gusts(1.1, 0.1, phase), 1.0)],
+        "fire": [Bed(50, 350, 1.0, gusts(1.7, 0.35, phase)),
+                 Bed(400, 3000, 0.25, gusts(0.8, 0.4, phase))],
+        "engine": [Bed(80, 900, 0.35, steady, 0.3)],
+        "crowd": [Bed(180, 520, 0.9, gusts(0.9, 0.3, phase)),
+                  Bed(500, 1300, 0.7, gusts(0.55, 0.4, phase + 2)),
+                  Bed(1300, 3400, 0.35, gusts(0.4, 0.5, phase + 4))],
+        "applause": [Bed(600, 5000, 0.5, gusts(2.3, 0.15, phase))],
+        "birds": [Bed(120, 700, 0.25, gusts(3.7, 0.4, phase))],
+        "crickets": [Bed(120, 600, 0.25, gusts(4.1, 0.3, phase))],
+        "city": [Bed(45, 260, 1.1, gusts(5.3, 0.2, phase)),
+                 Bed(300, 2200, 0.4, gusts(3.9, 0.3, phase))],
+        "room": [Bed(50, 320, 1.0, steady, 0.3), Bed(300, 5000, 0.25, steady)],
+        "whoosh": [Bed(300, 1500, 1.0, steady), Bed(1500, 5000, 0.4, steady)],
     }  # fmt: skip
     return table[name]
 
@@ -82,11 +82,11 @@ class Texture:
         for bed, noise in zip(self._beds, self._noise, strict=True):
             white = noise.block(start, count)
             white[1] = bed.width * white[1] + (1 - bed.width) * white[0]
-            out += 0.02 * bed.level * bed.swell(t) * _shape(bed, white)
+            out += 0.02 * bed.level * bed.swell(t) * coloured(bed, white)
         if self.name == "engine":
             out += self._engine(drive)
         if self.name == "crickets":
-            out += 0.02 * _chirping(t)
+            out += 0.02 * chirping(t)
         if self.name in _GRAINS:
             out += self._grains(start, count)
         share = FOLLOWS[self.name]

@@ -33,7 +33,7 @@ class Noise:
 
 
 @dataclass
-class _Bed:
+class Bed:
     """Filtered noise whose loudness follows ``swell``."""
 
     low_hz: float
@@ -44,11 +44,11 @@ class _Bed:
     state: Array | None = None
 
 
-def _steady(t: Array) -> Array:
+def steady(t: Array) -> Array:
     return np.ones_like(t)
 
 
-def _gusts(period_s: float, depth: float, phase: float) -> Callable[[Array], Array]:
+def gusts(period_s: float, depth: float, phase: float) -> Callable[[Array], Array]:
     def swell(t: Array) -> Array:
         slow = np.sin(2 * np.pi * t / period_s + phase) + 0.6 * np.sin(
             2 * np.pi * t / (period_s * 0.37) + 2 * phase
@@ -58,7 +58,7 @@ def _gusts(period_s: float, depth: float, phase: float) -> Callable[[Array], Arr
     return swell
 
 
-def _surf(period_s: float, phase: float) -> Callable[[Array], Array]:
+def surf(period_s: float, phase: float) -> Callable[[Array], Array]:
     def swell(t: Array) -> Array:
         s = np.mod(t / period_s + phase, 1.0)
         return (
@@ -107,10 +107,10 @@ class Ambience:
         for index, bed in enumerate(self.beds):
             white = self.noise[index].block(start, count)
             white[1] = bed.width * white[1] + (1 - bed.width) * white[0]
-            shaped = _shape(bed, white)
+            shaped = coloured(bed, white)
             out += _UNIT * bed.level * bed.swell(t) * shaped
         if self.crickets:
-            out += 0.35 * _UNIT * _chirping(t)
+            out += 0.35 * _UNIT * chirping(t)
         self._sing(start, count)
         out += self.spill[:, :count]
         self.spill = np.concatenate([self.spill[:, count:], np.zeros((2, count))], axis=1)
@@ -149,7 +149,7 @@ class Ambience:
         return out
 
 
-def _shape(bed: _Bed, white: Array) -> Array:
+def coloured(bed: Bed, white: Array) -> Array:
     from scipy.signal import butter, sosfilt
 
     sos = butter(2, (bed.low_hz, bed.high_hz), "bandpass", fs=_RATE_HZ, output="sos")
@@ -159,39 +159,39 @@ def _shape(bed: _Bed, white: Array) -> Array:
     return np.asarray(shaped * np.sqrt(_RATE_HZ / 2 / (bed.high_hz - bed.low_hz)))
 
 
-def _beds(scene: Scene, phase: float) -> list[_Bed]:
-    wind = _Bed(120, 700, 1.0, _gusts(3.7, 0.45, phase))
-    places: dict[str, list[_Bed]] = {
-        "studio": [_Bed(60, 420, 1.0, _steady, 0.3), _Bed(400, 6000, 0.22, _steady)],
-        "stage": [_Bed(50, 320, 1.0, _steady, 0.3), _Bed(300, 4000, 0.2, _steady)],
-        "room": [_Bed(50, 320, 1.0, _steady, 0.3), _Bed(300, 5000, 0.25, _steady)],
-        "sky": [wind, _Bed(500, 2600, 0.35, _gusts(2.9, 0.6, phase + 1))],
-        "sea": [_Bed(150, 1300, 1.1, _surf(5.0, phase)),
-                _Bed(1000, 7500, 0.6, _surf(5.0, phase - 0.05)),
-                _Bed(60, 260, 0.7, _gusts(7.0, 0.2, phase))],
-        "desert": [_Bed(180, 900, 1.0, _gusts(4.3, 0.6, phase)),
-                   _Bed(1500, 6000, 0.2, _gusts(2.3, 0.7, phase))],
-        "grass": [wind, _Bed(1800, 7000, 0.35, _gusts(2.6, 0.5, phase))],
-        "forest": [wind, _Bed(1500, 6500, 0.5, _gusts(3.1, 0.5, phase))],
-        "mountains": [_Bed(150, 850, 1.1, _gusts(4.1, 0.6, phase)),
-                      _Bed(700, 2500, 0.25, _gusts(2.4, 0.6, phase))],
-        "snowfield": [_Bed(250, 1100, 1.0, _gusts(4.6, 0.6, phase)),
-                      _Bed(1200, 4000, 0.25, _gusts(3.3, 0.5, phase))],
-        "city": [_Bed(45, 260, 1.1, _gusts(5.3, 0.2, phase)),
-                 _Bed(300, 2200, 0.4, _gusts(3.9, 0.3, phase))],
-        "space": [_Bed(40, 130, 1.1, _gusts(6.1, 0.3, phase), 0.4),
-                  _Bed(300, 1200, 0.2, _gusts(4.0, 0.5, phase))],
+def _beds(scene: Scene, phase: float) -> list[Bed]:
+    wind = Bed(120, 700, 1.0, gusts(3.7, 0.45, phase))
+    places: dict[str, list[Bed]] = {
+        "studio": [Bed(60, 420, 1.0, steady, 0.3), Bed(400, 6000, 0.22, steady)],
+        "stage": [Bed(50, 320, 1.0, steady, 0.3), Bed(300, 4000, 0.2, steady)],
+        "room": [Bed(50, 320, 1.0, steady, 0.3), Bed(300, 5000, 0.25, steady)],
+        "sky": [wind, Bed(500, 2600, 0.35, gusts(2.9, 0.6, phase + 1))],
+        "sea": [Bed(150, 1300, 1.1, surf(5.0, phase)),
+                Bed(1000, 7500, 0.6, surf(5.0, phase - 0.05)),
+                Bed(60, 260, 0.7, gusts(7.0, 0.2, phase))],
+        "desert": [Bed(180, 900, 1.0, gusts(4.3, 0.6, phase)),
+                   Bed(1500, 6000, 0.2, gusts(2.3, 0.7, phase))],
+        "grass": [wind, Bed(1800, 7000, 0.35, gusts(2.6, 0.5, phase))],
+        "forest": [wind, Bed(1500, 6500, 0.5, gusts(3.1, 0.5, phase))],
+        "mountains": [Bed(150, 850, 1.1, gusts(4.1, 0.6, phase)),
+                      Bed(700, 2500, 0.25, gusts(2.4, 0.6, phase))],
+        "snowfield": [Bed(250, 1100, 1.0, gusts(4.6, 0.6, phase)),
+                      Bed(1200, 4000, 0.25, gusts(3.3, 0.5, phase))],
+        "city": [Bed(45, 260, 1.1, gusts(5.3, 0.2, phase)),
+                 Bed(300, 2200, 0.4, gusts(3.9, 0.3, phase))],
+        "space": [Bed(40, 130, 1.1, gusts(6.1, 0.3, phase), 0.4),
+                  Bed(300, 1200, 0.2, gusts(4.0, 0.5, phase))],
     }  # fmt: skip
     beds = places[scene.setting]
     if "rain" in scene.weather:
         beds += [
-            _Bed(900, 9000, 1.3, _gusts(5.7, 0.12, phase)),
-            _Bed(3500, 14000, 0.6, _gusts(1.1, 0.1, phase), 1.0),
+            Bed(900, 9000, 1.3, gusts(5.7, 0.12, phase)),
+            Bed(3500, 14000, 0.6, gusts(1.1, 0.1, phase), 1.0),
         ]
     return beds
 
 
-def _chirping(t: Array) -> Array:
+def chirping(t: Array) -> Array:
     """(2, n): two crickets, each with pulses at about 30 Hz in groups of three a second."""
     sides = []
     for hz, rate, shift in ((4350.0, 2.7, 0.0), (4680.0, 3.1, 0.4)):

@@ -36,7 +36,7 @@ _TAIL = 24_000  # samples that the noise of one contact may last beyond its bloc
 # (Hz, seconds to -60 dB, strength) of a body of medium size. Ratios: metal is a free bar
 # (1 : 2.76 : 5.40 : 8.93, Fletcher and Rossing, "The Physics of Musical Instruments", ch. 2), the
 # others follow recordings of small objects by ear.
-_MODES: dict[str, tuple[tuple[float, float, float], ...]] = {
+MODES: dict[str, tuple[tuple[float, float, float], ...]] = {
     "wood": ((310, 0.16, 1.0), (830, 0.11, 0.7), (1570, 0.07, 0.4), (2620, 0.05, 0.25)),
     "metal": ((540, 1.7, 0.7), (1490, 1.3, 0.8), (2916, 0.9, 0.55), (4822, 0.6, 0.4),
               (7180, 0.4, 0.25)),
@@ -55,7 +55,7 @@ _MODES: dict[str, tuple[tuple[float, float, float], ...]] = {
 }  # fmt: skip
 # Contact time on a hard floor, milliseconds: harder bodies touch for a shorter time and sound
 # bright.
-_TOUCH_MS = {"metal": 0.2, "silver": 0.2, "glass": 0.2, "ice": 0.25, "stone": 0.3, "marble": 0.25,
+TOUCH_MS = {"metal": 0.2, "silver": 0.2, "glass": 0.2, "ice": 0.25, "stone": 0.3, "marble": 0.25,
              "gold": 0.35, "copper": 0.3, "clay": 0.3, "wood": 0.6, "plastic": 0.5, "rubber": 2.2,
              "light": 0.5}  # fmt: skip
 # surface: hardness, level / decay (s) / upper frequency (Hz) of the noise of its own
@@ -84,10 +84,10 @@ class _Voice:
         ring = 0.3 + 0.7 * self.hardness  # a soft floor holds on to the body and damps it
         self.modes = [
             (hz * pitch * float(rng.uniform(0.985, 1.015)), t60 * ring, level)
-            for hz, t60, level in _MODES[body.material]
+            for hz, t60, level in MODES[body.material]
         ]
         self.hits = [hit for hit in body.impacts if hit.time_s < scene.duration_s]
-        self.touch_s = 1e-3 * (_TOUCH_MS[body.material] + 2.0 * (1 - self.hardness))
+        self.touch_s = 1e-3 * (TOUCH_MS[body.material] + 2.0 * (1 - self.hardness))
         self.bank = [_resonator(hz, t60) for hz, t60, _ in self.modes]
         self.states = [np.zeros(2) for _ in self.modes]
         self.spill = np.zeros(BLOCK + _TAIL)  # noise of contacts, beyond this block as well
@@ -143,7 +143,7 @@ class _Voice:
             force, touch_s = hit.speed / _HIT_SPEED, self.touch_s
             if hit.other >= 0:  # the softer of the two decides how long they touch
                 force *= _KNOCK
-                softer = max(_TOUCH_MS[self.body.material], _TOUCH_MS[self.others[hit.other]])
+                softer = max(TOUCH_MS[self.body.material], TOUCH_MS[self.others[hit.other]])
                 touch_s = 1e-3 * softer
             width = touch_s * max(force, 0.05) ** -0.2 * RATE_HZ  # Hertz: contact time ~ v^-1/5
             begin = int(np.ceil(first))
@@ -187,7 +187,7 @@ def _band(hz: float, q: float) -> tuple[Array, Array]:
     return np.array([alpha, 0, -alpha]) / a0, np.array([a0, -2 * np.cos(w), 1 - alpha]) / a0
 
 
-class _Reverb:
+class Reverb:
     """Overlap-add convolution with two decaying noises, one for each ear."""
 
     def __init__(self, setting: str) -> None:
@@ -223,7 +223,7 @@ class Levels:
 def stems(scene: Scene, total: int) -> Iterator[tuple[Array, Array]]:
     """Blocks of (events, ambience), each (2, n), ``total`` samples in all."""
     voices = [_Voice(body, scene, index) for index, body in enumerate(scene.bodies)]
-    reverb, bed = _Reverb(scene.setting), Ambience(scene)
+    reverb, bed = Reverb(scene.setting), Ambience(scene)
     for start in range(0, total, BLOCK):
         count = min(BLOCK, total - start)
         events = np.zeros((2, count))
