@@ -22,7 +22,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,18 @@ def pick(found: Mapping[str, Listed], name: str, path: Path) -> Listed:
         asked = f"no {name!r}" if name else "several entries: name one"
         raise UsageError(f"{path} has {asked} (found: {', '.join(sorted(found))}).")
     return found[name]
+
+
+def offered(
+    chosen: Listed | None, all_of: Callable[[Path], Mapping[str, Listed]], name: str
+) -> tuple[str, Terms]:
+    """Name and terms that the policy reads of an adapter: those of its one entry, or the strictest
+    of the file that ``$AVSAFE_MODELS`` names, or the defaults."""
+    if chosen is not None:
+        return chosen.name, chosen.terms
+    if fixed := os.environ.get(VARIABLE):
+        return name, strictest([item.terms for item in all_of(Path(fixed)).values()])
+    return name, Terms()
 
 
 def strictest(terms: Sequence[Terms]) -> Terms:

@@ -22,7 +22,7 @@ from avsafe.types import (
     no_progress,
 )
 from avsafe_generators import asking, listed
-from avsafe_generators.listed import Listed, Terms
+from avsafe_generators.listed import Listed
 
 if TYPE_CHECKING:
     from avsafe_generators.diffusers.fitting import Signature
@@ -94,11 +94,7 @@ class Diffusers:
 
     @property
     def info(self) -> GeneratorInfo:
-        terms, name = Terms(), "diffusers"
-        if self._model is not None:
-            terms, name = self._model.terms, self._model.name
-        elif fixed := os.environ.get(listed.VARIABLE):
-            terms = listed.strictest([item.terms for item in _models(Path(fixed)).values()])
+        name, terms = listed.offered(self._model, _models, "diffusers")
         return GeneratorInfo(
             name=name,
             version="1",

@@ -29,7 +29,7 @@ from avsafe.types import (
 )
 from avsafe_generators import asking, listed
 from avsafe_generators.kept import Kept
-from avsafe_generators.listed import Listed, Terms
+from avsafe_generators.listed import Listed
 
 TASKS = (
     Task.TEXT_TO_IMAGE, Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO, Task.STYLIZE_VIDEO,
@@ -87,11 +87,7 @@ class OpenAICompatible:
 
     @property
     def info(self) -> GeneratorInfo:
-        terms, name = Terms(), "openai-compatible"
-        if self._server is not None:
-            terms, name = self._server.terms, self._server.name
-        elif fixed := os.environ.get(listed.VARIABLE):
-            terms = listed.strictest([item.terms for item in _servers(Path(fixed)).values()])
+        name, terms = listed.offered(self._server, _servers, "openai-compatible")
         return GeneratorInfo(
             name=name,
             version="1",
