@@ -6,22 +6,21 @@ pay for SQLAlchemy (a quarter of a CPU-second).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from avsafe import lazy
 
 if TYPE_CHECKING:
-    from avsafe.registry.records import Match, ReleaseRecord, Reservation
-    from avsafe.registry.store import Registry
+    from avsafe.registry.records import Match as Match
+    from avsafe.registry.records import ReleaseRecord as ReleaseRecord
+    from avsafe.registry.records import Reservation as Reservation
+    from avsafe.registry.store import Registry as Registry
 
-__all__ = ["Match", "Registry", "ReleaseRecord", "Reservation"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Registry":
-        from avsafe.registry.store import Registry
-
-        return Registry
-    if name in __all__:
-        from avsafe.registry import records
-
-        return getattr(records, name)
-    raise AttributeError(name)
+_HOME_OF = {
+    "Match": "records",
+    "Registry": "store",
+    "ReleaseRecord": "records",
+    "Reservation": "records",
+}
+__all__ = sorted(_HOME_OF)
+__getattr__ = lazy.names(__name__, _HOME_OF)
