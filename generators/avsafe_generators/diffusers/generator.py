@@ -141,9 +141,12 @@ class Diffusers:
     def _given(self, request: GenerationRequest) -> dict[str, Any]:
         """The parameters, with what the owner of the machine has fixed."""
         fixed = os.environ.get(listed.VARIABLE)
+        of_a_request = dict(_OF_A_REQUEST)
+        if request.task is Task.INPAINT_VIDEO:
+            of_a_request["mask"] = asking.Box()
         if self._model is None and not fixed:
-            return asking.parameters(request, **_OF_A_REQUEST, **_OF_THE_OWNER)
-        given = asking.parameters(request, **_OF_A_REQUEST)
+            return asking.parameters(request, **of_a_request, **_OF_THE_OWNER)
+        given = asking.parameters(request, **of_a_request)
         if self._model is not None:
             entry = self._model
             if given["model"] not in ("", entry.name):
