@@ -18,6 +18,7 @@ since a message may quote a path or a prompt.
     ├── MissingExtra                 6   an optional package, system library or weight is absent
     ├── Cancelled                    1   the caller asked to stop
     ├── GeneratorFailed              1   a generator broke its contract or its program failed
+    ├── Unscorable                   1   a metric has no number for this clip, and why
     ├── CannotMark                   1   the media is too small or short to carry the mark
     ├── MarkNotReadable              1   the mark did not survive in the written file
     ├── SigningFailed                1   key, certificate or signer callback
@@ -115,6 +116,10 @@ class Cancelled(AvsafeError):
 
 class GeneratorFailed(AvsafeError):
     """A generator broke its contract or its program failed."""
+
+
+class Unscorable(AvsafeError):
+    """A metric has no number for this clip."""
 
 
 class CannotMark(AvsafeError):

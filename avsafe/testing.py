@@ -12,10 +12,11 @@ Legend: a frame is (h, w, 3) uint8 RGB; a block of samples is (c, n) float32 in 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +31,15 @@ from avsafe.types import (
     Generator,
     Kind,
     Media,
+    Metric,
     RawMedia,
+    Sample,
     Samples,
     Watermarker,
 )
+
+if TYPE_CHECKING:
+    from avsafe.metering import Measured
 
 
 def media_folder() -> Path | None:
@@ -257,6 +263,41 @@ def extract(extractor: FeatureExtractor, raw: RawMedia, media: Media | None = No
     for block in raw.samples or ():
         extractor.samples(block, raw.rate_hz)
     return extractor.finish()
+
+
+def measured(
+    metric: Metric,
+    raw: RawMedia,
+    beside: RawMedia | None = None,
+    *,
+    text: str = "",
+    texts: Mapping[str, str] | None = None,
+) -> Measured:
+    """One metric on media in memory, the way a benchmark plays it: its values and features."""
+    from avsafe.media import replayed
+    from avsafe.metering import measure
+
+    metric.prepare()
+    others = {} if beside is None else {metric.info.beside: replayed(beside)}
+    sample = Sample("memory", {}, text, texts=dict(texts or {}))
+    return measure({"metric": metric}, sample, replayed(raw), others)["metric"]
+
+
+def check_metric(metric: Metric, raw: RawMedia, beside: RawMedia | None = None) -> Measured:
+    """The contract of a metric: what it says of itself, and equal values from a second pass."""
+    info = metric.info
+    assert info.name.isidentifier(), f"{info.name!r} is no name: snake_case, please"
+    assert info.version, "a metric needs a version"
+    assert info.columns, "a metric needs a column"
+    assert len({column.name for column in info.columns}) == len(info.columns), "columns repeat"
+    first, second = measured(metric, raw, beside), measured(metric, raw, beside)
+    assert first.values == second.values, "a second pass gave other values"
+    for column in info.columns:
+        value = first.values.get(info.score_name(column)) if info.scope == "clip" else None
+        if isinstance(value, float):
+            assert column.low is None or value >= column.low - 1e-9, f"{value} below its range"
+            assert column.high is None or value <= column.high + 1e-9, f"{value} above its range"
+    return first
 
 
 def check_watermarker(marker: Watermarker, raw: RawMedia, key: bytes, other_key: bytes) -> None:

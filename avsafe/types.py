@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from avsafe.faces import FaceTrack
+    from avsafe.media.view import View
+
     Frame = NDArray[np.uint8]  # (h, w, 3) RGB
     Samples = NDArray[np.float32]  # (c, n) in [-1, 1]
     Features = Mapping[str, "NDArray[Any]"]  # what a FeatureExtractor carries out of the sandbox
@@ -330,12 +333,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Sample:
-    """One item of a suite."""
+    """One item of a suite: its files by role, its texts by name, and whom it belongs to."""
 
     sample_id: str
-    media: Mapping[str, Path]  # role -> file: "video", "reference", "audio"...
-    text: str = ""
+    media: Mapping[str, Path]  # role -> file: "video", "reference", "source", "audio"...
+    text: str = ""  # the prompt
     tags: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)  # source_prompt, transcript, identity...
+    cluster: str = ""  # prompt or person; samples of one cluster are resampled together
 
 
 @dataclass(frozen=True)
@@ -361,6 +366,146 @@ class Aggregate:
     n_scored: int
     n_expected: int
     interval: str = "95 % bootstrap"
+    details: Mapping[str, Any] = field(default_factory=dict)  # a set metric's floor, sizes, notes
+
+
+# ---------------------------------------------------------------- metrics
+
+# What a metric asks of the pass: pictures as RGB or as the decoder's luma, blocks of sound at the
+# file's own rate, the whole sound as mono at 16 kHz, or the main face of every frame.
+Want = Literal["rgb", "luma", "sound", "mono16k", "faces"]
+# A number, or the reason why there is none.
+Value = float | str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number that a metric gives. ``name`` is empty where it gives one only, which then goes by
+    the metric's name; others go by ``metric.column``."""
+
+    name: str
+    unit: str  # "dB", "ms", "LUFS"; "" for a pure number
+    better: Literal["higher", "lower", "none"]  # "none": it describes, and is no quality
+    summary: str
+    low: float | None = None  # the ends of its range; None where it has none
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """What the runner and the report need to know of a metric before it runs."""
+
+    name: str  # snake_case
+    version: str  # another number for the same clip is another version
+    title: str
+    columns: tuple[Column, ...]
+    wants: tuple[Want, ...]
+    family: str  # video | sound | sync | text | talking | set | safety
+    scope: Literal["clip", "set"] = "clip"
+    beside: str = ""  # role of a second file that plays in step: "reference" or "source"
+    texts: tuple[str, ...] = ()  # what it reads of the sample: "prompt", "source_prompt", ...
+    weights: tuple[str, ...] = ()  # names of weights that the user must give
+    source: str = ""  # paper and equation, or standard
+    experimental: bool = False  # a floor was missed; its card says which
+
+    def score_name(self, column: Column) -> str:
+        """
+        >>> loudness = Column("integrated", "LUFS", "none", "")
+        >>> MetricInfo("loudness", "1", "Loudness", (loudness,), (), "sound").score_name(loudness)
+        'loudness.integrated'
+        """
+        return f"{self.name}.{column.name}" if column.name else self.name
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a pass will give; ``width`` is 0 without pictures, ``rate_hz`` without sound."""
+
+    kind: Kind
+    width: int = 0
+    height: int = 0
+    frame_rate: Fraction | None = None
+    frame_count: int | None = None
+    rate_hz: int = 0
+    channels: int = 0
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What a metric is told before the first frame."""
+
+    sample: Sample
+    shape: Shape
+    beside: Shape | None = None  # of the file that plays in step, where the metric wants one
+    media: Media | None = None  # None for media in memory
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """What was put together once for all metrics of a clip, after its last frame."""
+
+    frame_count: int
+    faces: FaceTrack | None = None
+    mono16k: NDArray[np.float32] | None = None  # (n,)
+    beside_mono16k: NDArray[np.float32] | None = None
+    beside_faces: FaceTrack | None = None
+
+
+class Meter(Protocol):
+    """One metric on one clip: fed in one pass, in order, then asked once.
+
+    Every method may raise ``errors.Unscorable`` with the reason. Arrays are shared: read them, do
+    not write into them, and copy what is kept.
+    """
+
+    def frame(self, view: View, beside: View | None) -> None:
+        """The next frame, and the one that the second file shows at that time."""
+        ...
+
+    def samples(self, block: Samples, rate_hz: int, role: str) -> None:
+        """Sound at its own rate; ``role`` is "clip", or the role of the file that plays beside."""
+        ...
+
+    def finish(self, gathered: Gathered) -> Mapping[str, Value | NDArray[Any]]:
+        """Column -> number or reason; a set metric gives arrays ``(k, d)``, its features."""
+        ...
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """A number for a clip. Instances are made in every process from name, parameters and weights
+    (keywords of the class), hold no state of a clip, and are never pickled."""
+
+    @property
+    def info(self) -> MetricInfo: ...
+
+    def prepare(self) -> None:
+        """Load packages and weights, once. Raises ``errors.MissingExtra`` when something is absent:
+        the metric is then reported as not computed, with the reason."""
+        ...
+
+    def digests(self) -> Mapping[str, str]:
+        """Name -> SHA-256 of all weights in use, after ``prepare``; {} without weights."""
+        ...
+
+    def open(self, clip: Clip) -> Meter: ...
+
+
+@runtime_checkable
+class SetMetric(Metric, Protocol):
+    """A number for a set of clips, from the features of each.
+
+    ``reduce`` depends on what is in the mappings, not on their order or on how a run was divided.
+    """
+
+    def reduce(
+        self,
+        items: Mapping[str, Mapping[str, NDArray[Any]]],
+        reference: Mapping[str, Mapping[str, NDArray[Any]]],
+    ) -> Mapping[str, Aggregate | str]:
+        """Column -> figure or reason, from sample id -> feature name -> ``(k, d)``."""
+        ...
 
 
 # ---------------------------------------------------------------- plugin kinds
@@ -497,22 +642,3 @@ class Detector(Protocol):
     def extractor(self) -> str: ...
 
     def judge(self, features: Features) -> Evidence: ...
-
-
-@runtime_checkable
-class Metric(Protocol):
-    """A streaming metric: a FeatureExtractor-like state with exact merge, one value a sample."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def higher_is_better(self) -> bool: ...
-
-    @property
-    def needs(self) -> tuple[str, ...]: ...
-
-    def score(self, features: Features, sample: Sample) -> Score: ...
-
-    @property
-    def extractor(self) -> str: ...

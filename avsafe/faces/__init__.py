@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from avsafe.faces.points import Face as Face
     from avsafe.faces.points import Landmarks as Landmarks
     from avsafe.faces.tracking import FaceTrack as FaceTrack
+    from avsafe.faces.tracking import Tracker as Tracker
     from avsafe.faces.tracking import track as track
 
 _HOME_OF = {
@@ -45,6 +46,7 @@ _HOME_OF = {
     "Landmarks": "points",
     "MESH_INDEX": "points",
     "MIRROR": "points",
+    "Tracker": "tracking",
     "aligned_crop": "alignment",
     "detect": "detection",
     "detector_weights": "detection",

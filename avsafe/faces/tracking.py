@@ -208,34 +208,60 @@ def track(
     >>> len(track([], 25))
     0
     """
-    rate = Fraction(frame_rate).limit_denominator(100_000) if _finite(frame_rate) else Fraction(0)
-    if not 0 < rate <= 1000:
-        raise UsageError(f"frame_rate={frame_rate}: expected a rate between 0 and 1000 Hz")
-    follower = _Follower(float(rate))
-    points: list[Array] = []
-    doubt, faces, searched, cuts = [], [], [], []
-    nothing = np.full((POINT_COUNT, 2), np.nan, np.float32)
-    for index, frame in enumerate(frames):
+    tracker = Tracker(frame_rate, min_score=min_score)
+    for frame in frames:
         if cancelled():
             raise CancelledError("stopped while following a face")
+        tracker.take(frame)
+    return tracker.finish()
+
+
+class Tracker:
+    """``track`` for frames that come one at a time.
+
+    >>> len(Tracker(25).finish())
+    0
+    """
+
+    def __init__(self, frame_rate: Fraction | float, *, min_score: float = MIN_SCORE) -> None:
+        finite = _finite(frame_rate)
+        self._rate = Fraction(frame_rate).limit_denominator(100_000) if finite else Fraction(0)
+        if not 0 < self._rate <= 1000:
+            raise UsageError(f"frame_rate={frame_rate}: expected a rate between 0 and 1000 Hz")
+        self._min_score = min_score
+        self._follower = _Follower(float(self._rate))
+        self._points: list[Array] = []
+        self._doubt: list[float] = []
+        self._faces: list[int] = []
+        self._searched: list[bool] = []
+        self._cuts: list[int] = []
+
+    def take(self, frame: Frame) -> None:
+        """The next frame, (h, w, 3) uint8 RGB."""
         check_frame(frame)
-        found, looked, cut = follower.step(frame, min_score=min_score)
-        points.append(nothing if found is None else found.points)
-        doubt.append(float("nan") if found is None else found.doubt)
-        faces.append(follower.faces)
-        searched.append(looked)
+        found, looked, cut = self._follower.step(frame, min_score=self._min_score)
         if cut:
-            cuts.append(index)
-    raw = np.stack(points) if points else np.empty((0, POINT_COUNT, 2), np.float32)
-    return FaceTrack(
-        points=smoothed(raw, float(rate), tuple(cuts)),
-        raw=raw,
-        doubt=np.array(doubt, np.float32),
-        faces=np.array(faces, np.int64),
-        searched=np.array(searched, bool),
-        cuts=tuple(cuts),
-        frame_rate=rate,
-    )
+            self._cuts.append(len(self._points))
+        nothing = np.full((POINT_COUNT, 2), np.nan, np.float32)
+        self._points.append(nothing if found is None else found.points)
+        self._doubt.append(float("nan") if found is None else found.doubt)
+        self._faces.append(self._follower.faces)
+        self._searched.append(looked)
+
+    def finish(self) -> FaceTrack:
+        """The face in all frames so far."""
+        none = np.empty((0, POINT_COUNT, 2), np.float32)
+        raw = np.stack(self._points) if self._points else none
+        cuts = tuple(self._cuts)
+        return FaceTrack(
+            points=smoothed(raw, float(self._rate), cuts),
+            raw=raw,
+            doubt=np.array(self._doubt, np.float32),
+            faces=np.array(self._faces, np.int64),
+            searched=np.array(self._searched, bool),
+            cuts=cuts,
+            frame_rate=self._rate,
+        )
 
 
 def _finite(value: Fraction | float) -> bool:

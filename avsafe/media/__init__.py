@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from avsafe.media.inspection import probe as probe
     from avsafe.media.inspection import sha256_of as sha256_of
     from avsafe.media.limits import Limits as Limits
+    from avsafe.media.playing import play as play
+    from avsafe.media.playing import replayed as replayed
     from avsafe.media.reading import decode as decode
     from avsafe.media.spec import EncodeSpec as EncodeSpec
     from avsafe.media.structure import prescan as prescan
@@ -31,8 +33,10 @@ _HOME_OF = {
     "changes": "changes",
     "decode": "reading",
     "encode": "writing",
+    "play": "playing",
     "prescan": "structure",
     "probe": "inspection",
+    "replayed": "playing",
     "sha256_of": "inspection",
     "sniff": "containers",
 }

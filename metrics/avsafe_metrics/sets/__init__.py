@@ -1,0 +1,1 @@
+"""Metrics of sets of clips: distances of distributions; one a file."""

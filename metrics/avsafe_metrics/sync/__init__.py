@@ -1,0 +1,1 @@
+"""Metrics of sound and picture together: lips, events; one a file."""

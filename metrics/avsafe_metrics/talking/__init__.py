@@ -1,0 +1,1 @@
+"""Metrics of talking heads; one a file."""

@@ -1,0 +1,1 @@
+"""Metrics of text against pictures, and of edits; one a file."""

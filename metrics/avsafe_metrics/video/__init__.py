@@ -1,0 +1,1 @@
+"""Metrics of moving pictures; one a file."""
