@@ -32,7 +32,7 @@ demo: $(VENV)/.base
 	$(BIN)/avsafe demo --out demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
