@@ -1,0 +1,192 @@
+"""What there is to measure: one Work a clip, from folders or from a generator behind the gate.
+
+Nothing is dropped. An item without a clip, a file that no item asks for, a request that the policy
+denied: each is a Work with a ``problem``, which the run reports as unscored and counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avsafe import media
+from avsafe.bench.suitefile import Item, SuiteFile
+from avsafe.errors import UsageError
+from avsafe.types import Cancelled, Progress, Sample, never_cancelled, no_progress
+
+if TYPE_CHECKING:
+    from avsafe.workspace import Workspace
+
+ROLE = "video"  # of the clip that is measured, in Sample.media
+# Files that may lie beside clips and are no clips: notes of a run, credentials, lists, pages.
+BESIDE = frozenset((".json", ".jsonl", ".csv", ".yaml", ".yml", ".md", ".html", ".c2pa"))
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the gate made a clip: kept beside it, so that a run that is resumed has it too."""
+
+    release_id: str
+    cost: Mapping[str, float]  # CPU-seconds per step of the gate
+    marks: tuple[Mapping[str, Any], ...]  # modality, algorithm, psnr_db, snr_db
+    details: Mapping[str, Any] = field(default_factory=dict)  # caption, understood, ignored...
+
+
+@dataclass(frozen=True)
+class Work:
+    """One clip to measure, or the reason why there is none."""
+
+    system: str
+    item: str  # pairs it with the clips of other systems
+    sample: Sample
+    problem: str | None = None
+    made: Made | None = None  # when we made it
+
+
+def from_folder(
+    suite: SuiteFile, system: str, folder: Path, reference: Path | None = None
+) -> list[Work]:
+    """The clips of a folder that somebody made, one Work for every item of the suite.
+
+    A clip belongs to the item whose id (or other name, ``Item.clips``) stands before its suffix.
+    When no file has such a name, clips are taken as they are, one item each, without prompts.
+    ``reference`` is a folder of files with the names of the clips.
+
+    UsageError for a folder that is none or holds no file.
+    """
+    found = _files(folder)
+    references = _by_stem(_files(reference)) if reference is not None else {}
+    by_stem = _by_stem(found)
+    wanted = {name: item for item in suite.items for name in (item.item_id, *item.clips)}
+    if not wanted.keys() & by_stem.keys():
+        return [
+            _unasked(system, path, folder, references, many=len(by_stem[path.stem]) > 1)
+            for path in found
+            if not _text_beside(path, by_stem)
+        ]
+    works, used = [], set[Path]()
+    for item in suite.items:
+        paths = [p for name in (item.item_id, *item.clips) for p in by_stem.get(name, ())]
+        paths = [p for p in dict.fromkeys(paths) if not _text_beside(p, by_stem)]
+        used.update(paths)
+        problem, path = None, paths[0] if paths else None
+        if path is None:
+            problem = f"no file {item.item_id}.mp4 in {folder.name}"
+        elif len(paths) > 1:
+            problem = f"several files for one item: {', '.join(p.name for p in paths)}"
+        works.append(_asked(suite, item, system, path, references, problem))
+    works += [
+        replace(
+            _unasked(system, path, folder, {}, many=True),
+            problem="its name is that of no item of the suite",
+        )
+        for path in found
+        if path not in used and not _text_beside(path, by_stem)
+    ]
+    return works
+
+
+def references(folder: Path) -> list[Work]:
+    """All clips of a folder as the reference of set metrics (FVD...), paired with nothing."""
+    return [_unasked("reference", path, folder, {}, many=True) for path in _files(folder)]
+
+
+def from_generator(
+    suite: SuiteFile,
+    generator: str,
+    out: Path,
+    *,
+    workspace: Workspace | None = None,
+    limit: int | None = None,
+    progress: Progress = no_progress,
+    cancelled: Cancelled = never_cancelled,
+) -> list[Work]:
+    """Ask a generator for every item of the suite, through the gate (``avsafe.bench.making``)."""
+    from avsafe.bench import making
+
+    return making.make(
+        suite,
+        generator,
+        out,
+        workspace=workspace,
+        limit=limit,
+        progress=progress,
+        cancelled=cancelled,
+    )
+
+
+def sample_of(suite: SuiteFile, item: Item, files: Mapping[str, Path]) -> Sample:
+    """An item as metrics see it; ``files`` has the clip and what plays beside it, by role."""
+    given = {
+        role: path
+        for role, name in item.beside.items()
+        if isinstance(path := suite.inputs.get(name), Path)
+    }
+    return Sample(
+        sample_id=item.item_id,
+        media={**given, **files},
+        text=item.prompt,
+        tags=item.tags,
+        texts=dict(item.texts),
+        cluster=item.cluster or item.item_id,
+    )
+
+
+def _asked(
+    suite: SuiteFile,
+    item: Item,
+    system: str,
+    path: Path | None,
+    references: Mapping[str, list[Path]],
+    problem: str | None,
+) -> Work:
+    files = {ROLE: path} if path is not None else {}
+    for name in (item.item_id, *item.clips, *([path.stem] if path else ())):
+        if name in references:
+            files["reference"] = references[name][0]
+    return Work(system, item.item_id, sample_of(suite, item, files), problem)
+
+
+def _unasked(
+    system: str, path: Path, folder: Path, references: Mapping[str, list[Path]], *, many: bool
+) -> Work:
+    """A clip that no item asks for. Its name pairs it; its folder is a tag."""
+    inside = path.relative_to(folder)
+    name = str(inside) if many else str(inside.with_suffix(""))
+    files = {ROLE: path}
+    if path.stem in references:
+        files["reference"] = references[path.stem][0]
+    tags = (inside.parts[0],) if len(inside.parts) > 1 else ()
+    return Work(system, name, Sample(name, files, tags=tags, cluster=name))
+
+
+def _files(folder: Path) -> list[Path]:
+    """Everything in a folder and its subfolders that may be meant as a clip, in order of names."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder. Pass a folder of clips.")
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and path.suffix.lower() not in BESIDE
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not found:
+        raise UsageError(f"There is no file in {folder}. Put the clips there, ITEM.mp4 each.")
+    return found
+
+
+def _by_stem(paths: list[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def _text_beside(path: Path, by_stem: Mapping[str, list[Path]]) -> bool:
+    """``clip.txt`` beside ``clip.mp4`` is a note on it; alone it is a file that is no clip."""
+    return path.suffix.lower() == ".txt" and any(
+        other.suffix.lower() in media.MIME_BY_SUFFIX for other in by_stem[path.stem]
+    )
