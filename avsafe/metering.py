@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 MONO_HZ = 16_000
+FAILED = "the metric failed"  # how the reason begins where a metric broke
 
 
 @dataclass
@@ -200,7 +201,7 @@ class _Run:
         except Exception as error:  # one metric that breaks takes no other with it
             _log.debug("%s failed", self.name, exc_info=True)
             said = str(error) if isinstance(error, AvsafeError) else repr(error)
-            self._all(f"the metric failed: {said}"[:500])
+            self._all(f"{FAILED}: {said}"[:500])
         finally:
             self._found.cpu_s += time.process_time() - began
         return None

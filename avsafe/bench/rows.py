@@ -18,12 +18,13 @@ from typing import Any
 
 Row = dict[str, Any]
 Identity = tuple[Any, ...]
-_IDENTITY = ("run", "kind", "watermarker", "clip", "key", "attack")
+_OF_A_TRIAL = ("run", "kind", "watermarker", "clip", "key", "attack")
+OF_A_SCORE = ("run", "kind", "system", "sample", "metric")
 
 
-def identity(row: Mapping[str, Any]) -> Identity:
+def identity(row: Mapping[str, Any], fields: tuple[str, ...] = _OF_A_TRIAL) -> Identity:
     """What makes two rows the same measurement."""
-    return tuple(row.get(name) for name in _IDENTITY)
+    return tuple(row.get(name) for name in fields)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Store:
     """A file of rows that several processes append to."""
 
     path: Path
+    fields: tuple[str, ...] = _OF_A_TRIAL  # what makes two rows the same measurement
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one row. A single write under a lock: rows of two processes never mix."""
@@ -57,13 +59,13 @@ class Store:
             except ValueError:
                 continue
             if isinstance(row, dict) and "kind" in row:
-                found.pop(identity(row), None)
-                found[identity(row)] = row
+                found.pop(identity(row, self.fields), None)
+                found[identity(row, self.fields)] = row
         return list(found.values())
 
     def done(self) -> set[Identity]:
         """What need not be measured again: everything that did not fail."""
-        return {identity(row) for row in self.read() if row.get("status") != "failed"}
+        return {identity(row, self.fields) for row in self.read() if row.get("status") != "failed"}
 
 
 def _finite(value: Any) -> Any:

@@ -20,7 +20,7 @@ from avsafe.types import Task
 
 _FIELDS = (
     "suite", "version", "title", "summary", "task", "generate", "beside", "inputs", "metrics",
-    "headline", "safety", "detectors", "items", "from",
+    "headline", "safety", "detectors", "requires", "items", "from",
 )  # fmt: skip
 _ITEM = (
     "id", "prompt", "negative_prompt", "task", "inputs", "beside", "texts", "cluster", "tags",
@@ -29,6 +29,7 @@ _ITEM = (
 _MAKE = ("task", "generator", "prompt", "negative_prompt", "inputs", "seed", "size", "seconds",
          "parameters")  # fmt: skip
 _GENERATE = ("size", "seconds", "parameters")
+REQUIRED = ("pictures", "sound", "motion")  # motion: at least two frames
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -88,6 +89,7 @@ class SuiteFile:
     inputs: Mapping[str, Make | Path]  # by name: to be made, or a file that is there
     sha256: str  # of the text of the file
     path: Path | None = None  # None: it ships with avsafe
+    requires: tuple[str, ...] = ()  # of REQUIRED: a clip without it is unscored as a whole
     notes: tuple[str, ...] = ()  # what a loader left out, and why
 
     def only(self, ids: frozenset[str]) -> SuiteFile:
@@ -179,6 +181,7 @@ def parse(data: bytes, file: str, path: Path | None = None) -> SuiteFile:
         sha256=hashlib.sha256(data).hexdigest(),
         path=path,
         notes=notes,
+        requires=_requires(fields["requires"]) if "requires" in fields else (),
     )
 
 
@@ -347,6 +350,14 @@ def _size(fields: Mapping[str, Located]) -> tuple[int, int] | None:
     if len(sides) != 2:
         place.fail("expected one side, or [width, height].")
     return sides[0].whole(1), sides[1].whole(1)
+
+
+def _requires(place: Located) -> tuple[str, ...]:
+    asked = place.texts()
+    unknown = [name for name in asked if name not in REQUIRED]
+    if unknown:
+        place.fail(f"{unknown[0]!r} cannot be required (known: {', '.join(REQUIRED)}).")
+    return asked
 
 
 def _seconds(fields: Mapping[str, Located]) -> float | None:

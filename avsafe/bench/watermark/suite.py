@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from avsafe import plugins
 from avsafe.bench import clips, runner
+from avsafe.bench.environment import environment
 from avsafe.bench.rows import Row, Store, code_hash, identity
 from avsafe.bench.suites import Outcome
 from avsafe.bench.watermark import attacks, chance, copying, recode, summary, trial
@@ -368,26 +367,6 @@ def _figures(
             for subject in subjects
         },
     }
-
-
-def environment() -> dict[str, str]:
-    """Versions that figures depend on."""
-    import av
-
-    found = {
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "ffmpeg (libavcodec)": ".".join(map(str, av.library_versions["libavcodec"])),
-    }
-    for package in (
-        "avsafe", "av", "numpy", "opencv-python-headless", "scipy", "pesq", "imageio-ffmpeg",
-        "matplotlib",
-    ):  # fmt: skip
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 def _headline(figures: dict[str, Any]) -> list[tuple[str, str]]:

@@ -1,0 +1,478 @@
+"""A run of a suite of metrics: works -> rows -> figures -> report.
+
+1. read the suite, make every metric once: what is absent is "not computed", with the reason
+2. gather the works: clips of folders, or of generators driven through the gate
+3. one hash a metric over its code, its parameters and weights and the decoding: rows of another
+   hash stay in the file and out of the figures
+4. measure what lacks a row, each clip in one pass, by an executor
+5. set metrics from the features of all clips
+6. safety columns beside quality, where the suite asks for them
+7. run.json, aggregates, report
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from avsafe.bench import executors, measuring, suitefile, work
+from avsafe.bench.measuring import Answer, ClipTask, Recipe
+from avsafe.bench.rows import OF_A_SCORE, Row, Store, code_hash, identity
+from avsafe.bench.suitefile import SuiteFile
+from avsafe.bench.suites import Outcome
+from avsafe.bench.work import Work
+from avsafe.errors import MissingExtra, UsageError
+from avsafe.types import Aggregate, Metric, MetricInfo, Progress, Sample, SetMetric, no_progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Features = Mapping[str, Mapping[str, NDArray[Any]]]  # sample id -> name -> (k, d)
+
+_log = logging.getLogger(__name__)
+REFERENCE = "(reference)"  # the system under which the reference set's clips stand
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks of a run."""
+
+    suite: str
+    out: Path
+    videos: tuple[tuple[str, Path], ...] = ()  # system -> folder
+    generators: tuple[str, ...] = ()
+    reference: Path | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    metrics: tuple[str, ...] | None = None  # only these of the suite's
+    limit: int | None = None  # items a system
+    seconds: float | None = None  # of each clip; None: all of it
+    jobs: int = 1
+    executor: str = "local"
+    device: str = "cpu"
+    own: tuple[str, ...] = ()  # systems whose clips the report may show, beside the generators
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A metric of this run: how to make it, what it is, or why it is not computed."""
+
+    recipe: Recipe
+    info: MetricInfo | None
+    digests: Mapping[str, str] = field(default_factory=dict)
+    missing: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
+
+
+def run(options: Options, progress: Progress = no_progress) -> Outcome:
+    """Measure what lacks a row, then write figures and report.
+
+    Raises UsageError for a suite, folder, metric or option that makes no sense. A clip or a metric
+    that cannot be measured is rows with reasons, never an error.
+    """
+    suite = suitefile.load(options.suite)
+    if not options.videos and not options.generators:
+        raise UsageError("Nothing to measure: give --videos DIR or --generator NAME.")
+    executor = executors.named(options.executor, options.jobs)
+    chosen = choose(suite, options)
+    options.out.mkdir(parents=True, exist_ok=True)
+    works = gathered(suite, options, progress)
+    store = Store(options.out / "scores.jsonl", OF_A_SCORE)
+    before = len(store.read())
+
+    reference = reference_works(works, options.reference)
+    tasks = lacking(suite, works, reference, chosen, store, options.seconds)
+    _measure(executor, tasks, store, options.out, progress)
+
+    mine = rows_of(store.read(), works, chosen)
+    sets = _sets(works, reference, chosen, options.out)
+    _write(options.out / "sets.json", sets)
+    _write(options.out / "run.json", _described(suite, options, works, chosen))
+    report, warnings = _figures(options.out)
+    return _outcome(options, works, chosen, mine, before, len(store.read()), report, warnings)
+
+
+# ---------------------------------------------------------------- 1 and 3 metrics
+
+
+def choose(suite: SuiteFile, options: Options) -> list[Chosen]:
+    """The suite's metrics, each made once here, with the hash that its rows will carry."""
+    specs = suite.metrics
+    if options.metrics is not None:
+        names = [spec.name for spec in specs]
+        unknown = [name for name in options.metrics if name not in names]
+        if unknown:
+            raise UsageError(
+                f"The suite {suite.name} has no metric {', '.join(unknown)} (it has: "
+                f"{', '.join(names)})."
+            )
+        specs = tuple(spec for spec in specs if spec.name in options.metrics)
+    twice = sorted({s.name for s in specs if sum(o.name == s.name for o in specs) > 1})
+    if twice:
+        raise UsageError(f"The suite {suite.name} lists {', '.join(twice)} twice.")
+    _check_weights(options.weights)
+    found = []
+    for spec in specs:
+        recipe = Recipe(
+            spec.name,
+            json.dumps(dict(spec.parameters), sort_keys=True),
+            tuple(sorted(options.weights.items())),
+            options.device,
+        )
+        try:
+            metric = measuring.made(recipe)
+        except MissingExtra as error:
+            found.append(Chosen(recipe, _info(recipe), missing=str(error)))
+            continue
+        found.append(_hashed(recipe, metric, options.seconds))
+    return found
+
+
+def _hashed(recipe: Recipe, metric: Metric, seconds: float | None) -> Chosen:
+    info, digests = metric.info, dict(metric.digests())
+    used = {name: value for name, value in recipe.weights if name in info.weights}
+    settings = {
+        "version": info.version,
+        "parameters": recipe.parameters,
+        "digests": digests,
+        "seconds": seconds,
+        "device": recipe.device,
+    }
+    run_hash = code_hash(_code_of(metric), settings)
+    recipe = replace(recipe, weights=tuple(sorted(used.items())), run=run_hash)
+    return Chosen(recipe, info, digests)
+
+
+def _info(recipe: Recipe) -> MetricInfo | None:
+    """What a metric that cannot be prepared says of itself, where its class tells."""
+    from avsafe import plugins
+
+    try:
+        info = getattr(plugins.catalogue("metrics")[recipe.name].load(), "info", None)
+    except ImportError:
+        return None
+    return info if isinstance(info, MetricInfo) else None
+
+
+def _check_weights(weights: Mapping[str, str]) -> None:
+    for name, value in weights.items():
+        looks_like_a_path = "/" in value or value.startswith(("~", "."))
+        if looks_like_a_path and not Path(value).expanduser().exists():
+            raise UsageError(f"--weights {name}={value}: there is no such file or folder.")
+
+
+def _code_of(metric: Metric) -> list[Path]:
+    """The files whose change makes old rows worthless: the metric's package and the decoding."""
+    here = Path(__file__).parents[1]
+    files = [here / "metering.py", here / "bench" / "measuring.py"]
+    files += [here / "media" / f"{n}.py" for n in (
+        "playing", "view", "decoder", "colour", "survey", "timeline", "demux"
+    )]  # fmt: skip
+    module = find_spec(type(metric).__module__)
+    package = find_spec(type(metric).__module__.rpartition(".")[0])
+    if module is not None and module.origin:
+        files.append(Path(module.origin))
+    if package is not None and package.submodule_search_locations:
+        files += [p for s in package.submodule_search_locations for p in Path(s).glob("*.py")]
+    return sorted({path for path in files if path.is_file()})
+
+
+# ---------------------------------------------------------------- 2 works
+
+
+def gathered(suite: SuiteFile, options: Options, progress: Progress) -> list[Work]:
+    """Every clip of every system, with a problem where there is none."""
+    found: list[Work] = []
+    for system, folder in options.videos:
+        found += work.from_folder(suite, system, folder, options.reference)[: options.limit]
+    for generator in options.generators:
+        found += work.from_generator(
+            suite, generator, options.out, limit=options.limit, progress=progress
+        )
+    names = [w.system for w in found]
+    doubled = {a for a, _ in options.videos if [b for b, _ in options.videos].count(a) > 1}
+    if doubled or set(options.generators) & {a for a, _ in options.videos}:
+        raise UsageError("Two systems have one name: name folders apart, --videos NAME=DIR.")
+    if not names:
+        raise UsageError("There is no clip to measure.")
+    return found
+
+
+def reference_works(works: Sequence[Work], folder: Path | None) -> list[Work]:
+    """The reference set of set metrics: a folder's clips, else the files beside the works."""
+    if folder is not None:
+        return [replace(item, system=REFERENCE) for item in work.references(folder)]
+    files = {w.sample.media["reference"] for w in works if "reference" in w.sample.media}
+    return [
+        Work(REFERENCE, path.stem, Sample(f"{path.parent.name}/{path.name}", {"video": path}))
+        for path in sorted(files)
+    ]
+
+
+# ---------------------------------------------------------------- 4 measuring
+
+
+def lacking(
+    suite: SuiteFile,
+    works: Sequence[Work],
+    reference: Sequence[Work],
+    chosen: Sequence[Chosen],
+    store: Store,
+    seconds: float | None,
+) -> list[ClipTask]:
+    """A task for every clip that lacks a row or features of a metric."""
+    done = store.done()
+    ready = [one for one in chosen if one.missing is None]
+    sets = [one for one in ready if one.info and one.info.scope == "set"]
+    tasks = []
+    pairs = [(item, ready, suite.requires) for item in works]
+    pairs += [(item, sets, ()) for item in reference if sets]
+    for item, wanted, requires in pairs:
+        lacks = tuple(one.recipe for one in wanted if _identity(item, one) not in done)
+        if lacks or identity(measuring.clip_row(item, "ok"), OF_A_SCORE) not in done:
+            tasks.append(ClipTask(item, lacks, requires, seconds))
+    return tasks
+
+
+def _identity(item: Work, one: Chosen) -> tuple[Any, ...]:
+    row = {
+        "run": one.recipe.run, "kind": "score", "system": item.system,
+        "sample": item.sample.sample_id, "metric": one.name,
+    }  # fmt: skip
+    return identity(row, OF_A_SCORE)
+
+
+def _measure(
+    executor: executors.Executor,
+    tasks: Sequence[ClipTask],
+    store: Store,
+    out: Path,
+    progress: Progress,
+) -> None:
+    finished = 0
+
+    def kept(task: ClipTask, answer: Answer) -> None:
+        nonlocal finished
+        for run_hash, features in answer.features.items():
+            _keep_features(out, run_hash, task.work, features)
+        for row in answer.rows:
+            store.append(row)
+        finished += 1
+        progress(finished / len(tasks), f"clips {finished} of {len(tasks)}")
+
+    def lost(task: ClipTask, reason: str) -> None:
+        answer = measuring.unscored(task, f"{_LOST}: {reason}")
+        for row in answer.rows:
+            row["status"] = "failed"  # it is tried again by the next run
+        kept(task, answer)
+
+    executor.run(measuring.measure_clip, tasks, keep=kept, lost=lost)
+
+
+_LOST = "the measuring process failed"
+
+
+def _features_path(out: Path, run_hash: str, item: Work) -> Path:
+    key = f"{item.system}\0{item.sample.sample_id}".encode()
+    return out / "features" / run_hash / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"
+
+
+def _keep_features(
+    out: Path, run_hash: str, item: Work, features: Mapping[str, NDArray[Any]]
+) -> None:
+    path = _features_path(out, run_hash, item)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_suffix(".half")
+    with half.open("wb") as file:
+        np.savez(file, allow_pickle=False, **features)
+    half.replace(path)
+
+
+def rows_of(rows: Iterable[Row], works: Sequence[Work], chosen: Sequence[Chosen]) -> list[Row]:
+    """The rows of these works and of this code; of others there may be many."""
+    runs = {one.recipe.run for one in chosen}
+    names = {(w.system, w.sample.sample_id) for w in works}
+    return [
+        row for row in rows
+        if (row["system"], row["sample"]) in names
+        and (row["kind"] != "score" or row["run"] in runs)
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- 5 sets
+
+
+def _sets(
+    works: Sequence[Work], reference: Sequence[Work], chosen: Sequence[Chosen], out: Path
+) -> dict[str, dict[str, Any]]:
+    """System -> score name -> the figure of a set metric, or why there is none."""
+    found: dict[str, dict[str, Any]] = {}
+    systems = list(dict.fromkeys(w.system for w in works))
+    for one in chosen:
+        if one.info is None or one.info.scope != "set" or one.missing is not None:
+            continue
+        metric = measuring.made(one.recipe)
+        assert isinstance(metric, SetMetric)  # noqa: S101  by its scope
+        known = _features(out, one.recipe.run, reference)
+        for system in systems:
+            mine = [w for w in works if w.system == system]
+            figures = metric.reduce(_features(out, one.recipe.run, mine), known)
+            for column in one.info.columns:
+                figure = figures.get(column.name, "the metric gave no figure")
+                name = one.info.score_name(column)
+                found.setdefault(system, {})[name] = _figure(figure, name, len(mine))
+    return found
+
+
+def _features(out: Path, run_hash: str, works: Iterable[Work]) -> Features:
+    found: dict[str, Mapping[str, NDArray[Any]]] = {}
+    for item in works:
+        path = _features_path(out, run_hash, item)
+        if path.is_file():
+            with np.load(path, allow_pickle=False) as arrays:
+                found[item.sample.sample_id] = {name: arrays[name] for name in arrays.files}
+    return found
+
+
+def _figure(figure: Aggregate | str, name: str, n_expected: int) -> dict[str, Any]:
+    if isinstance(figure, str):
+        return {"reason": figure, "n_expected": n_expected}
+    return asdict(replace(figure, metric=name, n_expected=n_expected))
+
+
+# ---------------------------------------------------------------- 6 and 7 figures
+
+
+def _described(
+    suite: SuiteFile,
+    options: Options,
+    works: Sequence[Work],
+    chosen: Sequence[Chosen],
+) -> dict[str, Any]:
+    """run.json: what was asked, with which code, and what could not be computed."""
+    from avsafe.bench.environment import environment
+
+    systems = list(dict.fromkeys(item.system for item in works))
+    own = {*options.generators, *options.own}
+    return {
+        "suite": suite.name,
+        "suite_version": suite.version,
+        "suite_sha256": suite.sha256,
+        "title": suite.title,
+        "summary": suite.summary,
+        "notes": list(suite.notes),
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(),
+        "settings": {
+            "clips": {s: sum(item.system == s for item in works) for s in systems},
+            "reference": options.reference.name if options.reference else None,
+            "metrics": list(options.metrics) if options.metrics else "all",
+            "limit": options.limit,
+            "seconds": options.seconds,
+            "executor": options.executor,
+            "jobs": options.jobs,
+            "device": options.device,
+            "weights": sorted(options.weights),
+            "seeds": sorted({item.seed for item in suite.items}),
+        },
+        "headline": list(suite.headline),
+        "systems": systems,
+        "own_media": {system: system in own for system in systems},
+        "metrics": {one.name: _metric(one) for one in chosen},
+    }
+
+
+def _metric(one: Chosen) -> dict[str, Any]:
+    info = one.info
+    if info is None:
+        return {"not_computed": one.missing, "columns": [], "run": ""}
+    return {
+        "version": info.version,
+        "title": info.title,
+        "family": info.family,
+        "scope": info.scope,
+        "experimental": info.experimental,
+        "source": info.source,
+        "columns": [asdict(c) | {"score": info.score_name(c)} for c in info.columns],
+        "parameters": json.loads(one.recipe.parameters),
+        "weights": dict(one.digests),
+        "not_computed": one.missing,
+        "run": one.recipe.run,
+    }
+
+
+def _figures(out: Path) -> tuple[Path | None, list[str]]:
+    from avsafe.bench import aggregate
+
+    warnings: list[str] = []
+    figures = aggregate.aggregate(out)
+    warnings += figures.get("warnings", [])
+    try:
+        from avsafe.bench.report import media_page
+
+        return media_page.write(out), warnings
+    except MissingExtra as error:
+        return None, [*warnings, f"No report: {error}"]
+
+
+def _outcome(
+    options: Options,
+    works: Sequence[Work],
+    chosen: Sequence[Chosen],
+    rows: Sequence[Row],
+    before: int,
+    after: int,
+    report: Path | None,
+    warnings: Sequence[str],
+) -> Outcome:
+    clips = [row for row in rows if row["kind"] == "clip"]
+    left = [row for row in clips if row["status"] != "ok"]
+    said = list(warnings)
+    if left:
+        few = "; ".join(f"{row['sample']}: {row['reason']}" for row in left[:5])
+        said.append(f"{len(left)} of {len(clips)} clips are unscored: {few}")
+    broken = [row for row in rows if row["kind"] == "score" and row["status"] == "failed"]
+    if broken:
+        names = sorted({row["metric"] for row in broken})
+        said.append(f"{len(broken)} measurements failed ({', '.join(names)}); the rows say why")
+    missing = [one for one in chosen if one.missing is not None]
+    if missing:
+        said.append(
+            f"{len(missing)} metrics are not computed for want of weights or packages: "
+            f"{', '.join(one.name for one in missing)}"
+        )
+    headline = [("clips scored", f"{len(clips) - len(left)} of {len(works)}")]
+    return Outcome(
+        out=options.out,
+        n_rows=len(rows),
+        n_new=after - before,
+        n_failed=len(left) + len(broken),
+        warnings=tuple(said),
+        report=report,
+        headline=tuple(headline),
+    )
+
+
+def _write(path: Path, value: Any) -> None:
+    half = path.with_suffix(path.suffix + ".half")
+    half.write_text(
+        json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8"
+    )
+    half.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
