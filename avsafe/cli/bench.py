@@ -3,117 +3,207 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from avsafe.cli.shell import Json, console, print_json, progress_bar, shown
+from avsafe.errors import UsageError
+
+if TYPE_CHECKING:
+    from avsafe.bench.suites import Outcome
 
 app = typer.Typer(
-    help="Measure what is promised: robustness of the marks. See docs/bench.md.",
+    help="Measure clips, generators and marks: scores with intervals. See docs/bench.md.",
     no_args_is_help=True,
 )
+_CLIPS, _MARKS = "Clips and metrics", "Robustness of marks: watermark with --media"
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
-    """List the suites, and for the marks the attacks and watermarkers there are."""
+def list_(
+    attacks_too: Annotated[
+        bool, typer.Option("--attacks", help="Also the damages of the watermark suite.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the suites, the metrics and what they need, and the watermarkers."""
     from avsafe import plugins
-    from avsafe.bench.suites import SUITES
-    from avsafe.bench.watermark import attacks
-    from avsafe.types import Kind
+    from avsafe.bench import listing
 
-    tables = {str(kind): attacks.table(kind) for kind in Kind}
+    found = listing.everything()
     if as_json:
-        print_json(
-            {
-                "suites": [
-                    {"name": s.name, "summary": s.summary, "needs": s.needs}
-                    for s in SUITES.values()
-                ],
-                "watermarkers": list(plugins.catalogue("watermarkers")),
-                "attacks": {
-                    kind: [{"name": a.name, "group": a.group, "title": a.title} for a in t.values()]
-                    for kind, t in tables.items()
-                },
-            }
-        )
+        print_json(found)
         return
     from rich.table import Table
 
     out = console()
-    for suite in SUITES.values():
-        out.print(f"[bold]{suite.name}[/]  {suite.summary}; needs {suite.needs}")
+    for suite in found["suites"]:
+        out.print(f"[bold]{suite['name']}[/]  {suite['summary']}")
+    table = Table(title="metrics", title_justify="left", box=None, padding=(0, 1))
+    for heading in ("name", "family", "what", "needs"):
+        table.add_column(heading, no_wrap=heading == "name")
+    for metric in found["metrics"]:
+        needs = ", ".join(metric["needs"])
+        table.add_row(metric["name"], metric["family"], shown(metric["title"]), shown(needs))
+    out.print(table)
     out.print(f"watermarkers: {', '.join(plugins.catalogue('watermarkers'))}")
-    for kind, found in tables.items():
+    for kind, rows in found["attacks"].items() if attacks_too else ():
         table = Table(title=f"attacks on {kind}", title_justify="left", box=None, padding=(0, 1))
         table.add_column("name", no_wrap=True)
         table.add_column("what is done")
-        for attack in found.values():
-            table.add_row(attack.name, attack.title)
+        for row in rows:
+            table.add_row(row["name"], row["title"])
         out.print(table)
 
 
 @app.command()
 def run(
-    suite: Annotated[str, typer.Argument(metavar="SUITE", help="A name from `avsafe bench list`.")],
-    media: Annotated[
-        list[Path], typer.Option(help="A folder of clips; may be given several times.")
+    suite: Annotated[
+        str,
+        typer.Argument(metavar="SUITE", help="A name from `avsafe bench list`, or a YAML file."),
     ],
     out: Annotated[Path, typer.Option(help="Where rows, figures and report go.")],
-    watermarker: Annotated[
+    videos: Annotated[
         list[str] | None,
-        typer.Option(help="Which plugin to measure; may be repeated. Default: video and audio."),
+        typer.Option(
+            metavar="[NAME=]DIR",
+            help="A folder of clips, one system; repeat to compare.",
+            rich_help_panel=_CLIPS,
+        ),
     ] = None,
-    attacks: Annotated[
-        str | None, typer.Option(help="Only these attacks, with commas. Leaves out the copies.")
+    generator: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A generator, asked for every item of the suite through the gate; repeat.",
+            rich_help_panel=_CLIPS,
+        ),
     ] = None,
-    keys: Annotated[int, typer.Option(min=1, help="Fresh keys and payloads a clip.")] = 2,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of reference clips: of the same names for PSNR..., as a set for FVD...",
+            rich_help_panel=_CLIPS,
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this metric of the suite; repeat.", rich_help_panel=_CLIPS),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            help="Weights that a metric needs (`bench list`); repeat.",
+            rich_help_panel=_CLIPS,
+        ),
+    ] = None,
+    executor: Annotated[str, typer.Option(help="local or ray.", rich_help_panel=_CLIPS)] = "local",
+    device: Annotated[
+        str, typer.Option(help="cpu or cuda, for metrics with networks.", rich_help_panel=_CLIPS)
+    ] = "cpu",
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A system of --videos whose pictures the report may show; repeat.",
+            rich_help_panel=_CLIPS,
+        ),
+    ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="So many clips, spread over the folders.")
+        int | None, typer.Option(min=1, help="So many clips a system, spread over the folders.")
     ] = None,
     seconds: Annotated[
-        float, typer.Option(min=0, help="Of each clip's pictures; 0: all of it.")
-    ] = 5.0,
+        float | None,
+        typer.Option(min=0, help="Of each clip (marks: of its pictures, 5); 0: all of it."),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
+    media: Annotated[
+        list[Path] | None,
+        typer.Option(help="A folder of clips; repeat.", rich_help_panel=_MARKS),
+    ] = None,
+    watermarker: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which plugin to measure; repeat. Default: video and audio.",
+            rich_help_panel=_MARKS,
+        ),
+    ] = None,
+    attacks: Annotated[
+        str | None,
+        typer.Option(
+            help="Only these attacks, with commas. Leaves out the copies.", rich_help_panel=_MARKS
+        ),
+    ] = None,
+    keys: Annotated[
+        int, typer.Option(min=1, help="Fresh keys and payloads a clip.", rich_help_panel=_MARKS)
+    ] = 2,
     audio_seconds: Annotated[
-        float, typer.Option(min=0, help="Of each clip's sound; 0: all of it.")
+        float,
+        typer.Option(min=0, help="Of each clip's sound; 0: all of it.", rich_help_panel=_MARKS),
     ] = 10.0,
     false_positives: Annotated[
-        int, typer.Option(min=0, help="Searches with wrong keys on unmarked clips.")
+        int,
+        typer.Option(
+            min=0, help="Searches with wrong keys on unmarked clips.", rich_help_panel=_MARKS
+        ),
     ] = 1000,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
-    seed: Annotated[str, typer.Option(help="Other keys and payloads: any text.")] = "1",
-    quick: Annotated[bool, typer.Option(help="Four clips, one key, a few attacks.")] = False,
+    seed: Annotated[
+        str, typer.Option(help="Other keys and payloads: any text.", rich_help_panel=_MARKS)
+    ] = "1",
+    quick: Annotated[
+        bool, typer.Option(help="Four clips, one key, a few attacks.", rich_help_panel=_MARKS)
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Exit code 1 when any row failed.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run a suite; what is already measured with the same code and settings is not repeated.
 
+    `avsafe bench run t2v --videos clips --out out` measures a folder of clips, `--generator NAME`
+    asks a generator through the gate first. `avsafe bench run watermark --media clips --out out`
+    measures what the marks survive.
+
     Leaves scores.jsonl (one row a measurement), aggregates.json and report.html in --out.
 
     Exit code 0 also when clips failed: they are rows with a reason, and a warning. With --strict 1.
     """
-    from avsafe.bench import suites
-    from avsafe.bench.watermark.suite import Options
+    if media:
+        if videos or generator:
+            raise UsageError("--media goes with the robustness of marks, --videos with metrics.")
+        outcome = _robustness(
+            suite,
+            media=tuple(media),
+            out=out,
+            watermarkers=tuple(watermarker) if watermarker else ("video", "audio"),
+            attacks=_split(attacks),
+            keys=keys,
+            limit=limit,
+            seconds=5.0 if seconds is None else seconds,
+            audio_seconds=audio_seconds,
+            false_positives=false_positives,
+            jobs=jobs,
+            seed=seed,
+            quick=quick,
+        )
+    else:
+        from avsafe.bench import run as media_run
 
-    module = suites.load(suite)
-    names = tuple(n.strip() for n in attacks.split(",") if n.strip()) if attacks else None
-    options = Options(
-        media=tuple(media),
-        out=out,
-        watermarkers=tuple(watermarker) if watermarker else Options.watermarkers,
-        attacks=names,
-        keys=keys,
-        limit=limit,
-        seconds=seconds,
-        audio_seconds=audio_seconds,
-        false_positives=false_positives,
-        jobs=jobs,
-        seed=seed,
-        quick=quick,
-    )
-    with progress_bar("bench") as progress:
-        outcome = module.run(options, progress)
+        options = media_run.Options(
+            suite=suite,
+            out=out,
+            videos=tuple(_folder(given) for given in videos or ()),
+            generators=tuple(generator or ()),
+            reference=reference,
+            weights=dict(_pair(given, "--weights") for given in weights or ()),
+            metrics=tuple(metric) if metric else None,
+            limit=limit,
+            seconds=seconds or None,
+            jobs=jobs,
+            executor=executor,
+            device=device,
+            own=tuple(own or ()),
+        )
+        with progress_bar("bench") as progress:
+            outcome = media_run.run(options, progress)
     if as_json:
         print_json(outcome)
     else:
@@ -123,12 +213,42 @@ def run(
     raise typer.Exit(1 if strict and outcome.n_failed else 0)
 
 
-def _show(outcome: object) -> None:
+def _robustness(suite: str, **options: Any) -> Outcome:
+    from avsafe.bench import suites
+    from avsafe.bench.watermark.suite import Options
+
+    module = suites.load(suite)
+    with progress_bar("bench") as progress:
+        outcome: Outcome = module.run(Options(**options), progress)
+    return outcome
+
+
+def _split(text: str | None) -> tuple[str, ...] | None:
+    return tuple(n.strip() for n in text.split(",") if n.strip()) if text else None
+
+
+def _pair(given: str, option: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"{option} {given}: expected NAME=VALUE.")
+    return name, value
+
+
+def _folder(given: str) -> tuple[str, Path]:
+    """``NAME=DIR``, or a folder that gives its own name.
+
+    >>> _folder("a/clips")
+    ('clips', PosixPath('a/clips'))
+    """
+    if "=" in given and not Path(given).is_dir():
+        name, value = _pair(given, "--videos")
+        return name, Path(value)
+    return Path(given).resolve().name, Path(given)
+
+
+def _show(outcome: Outcome) -> None:
     from rich.table import Table
 
-    from avsafe.bench.suites import Outcome
-
-    assert isinstance(outcome, Outcome)  # noqa: S101
     table = Table(box=None, show_header=False, padding=(0, 1))
     for asked, found in outcome.headline:
         colour = "red" if "MISSED" in found else "green"
