@@ -30,7 +30,9 @@ _MAKE = ("task", "generator", "prompt", "negative_prompt", "inputs", "seed", "si
          "parameters")  # fmt: skip
 _GENERATE = ("size", "seconds", "parameters")
 REQUIRED = ("pictures", "sound", "motion")  # motion: at least two frames
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+)  # of an item, a suite or a system: it names files
 
 
 @dataclass(frozen=True)
@@ -334,7 +336,7 @@ def _task(place: Located) -> Task:
 
 def _id(place: Located) -> str:
     text = place.filled()
-    if not _ID.fullmatch(text):
+    if not NAME.fullmatch(text):
         place.fail(f"{text!r} cannot name a file: letters, digits, '.', '_' and '-', at most 100.")
     return text
 

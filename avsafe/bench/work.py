@@ -6,8 +6,9 @@ denied: each is a Work with a ``problem``, which the run reports as unscored and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +47,18 @@ class Work:
 
 
 def from_folder(
-    suite: SuiteFile, system: str, folder: Path, reference: Path | None = None
+    suite: SuiteFile,
+    system: str,
+    folder: Path,
+    reference: Path | None = None,
+    inputs: Path | None = None,
 ) -> list[Work]:
     """The clips of a folder that somebody made, one Work for every item of the suite.
 
     A clip belongs to the item whose id (or other name, ``Item.clips``) stands before its suffix.
     When no file has such a name, clips are taken as they are, one item each, without prompts.
-    ``reference`` is a folder of files with the names of the clips.
+    ``reference`` is a folder of files with the names of the clips; ``inputs`` one of the suite's
+    inputs (``making.make_inputs``), for metrics that compare a clip with what it was made from.
 
     UsageError for a folder that is none or holds no file.
     """
@@ -66,6 +72,9 @@ def from_folder(
             for path in found
             if not _text_beside(path, by_stem)
         ]
+    sides = {name: path for name, path in suite.inputs.items() if isinstance(path, Path)}
+    sides |= {path.stem: path for path in _files(inputs)} if inputs is not None else {}
+    suite = replace(suite, inputs={**suite.inputs, **sides})
     works, used = [], set[Path]()
     for item in suite.items:
         paths = [p for name in (item.item_id, *item.clips) for p in by_stem.get(name, ())]
@@ -134,6 +143,27 @@ def sample_of(suite: SuiteFile, item: Item, files: Mapping[str, Path]) -> Sample
     )
 
 
+def made_note(made: Made, request: str, sha256: str) -> str:
+    """The text of the note beside a clip that the gate made; ``read_made`` reads it."""
+    return json.dumps({"request": request, "sha256": sha256, **asdict(made)}, indent=1) + "\n"
+
+
+def read_made(path: Path, request: str | None = None) -> Made | None:
+    """What the note beside a clip says; None when there is none, or it is of other bytes, or of
+    another request than the one whose hash is given."""
+    try:
+        said = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if request is not None and said["request"] != request:
+            return None
+        if said["sha256"] != media.sha256_of(path):
+            return None
+        cost = {str(step): float(cpu_s) for step, cpu_s in said["cost"].items()}
+        marks = tuple(dict(mark) for mark in said["marks"])
+        return Made(str(said["release_id"]), cost, marks, dict(said["details"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def _asked(
     suite: SuiteFile,
     item: Item,
@@ -146,7 +176,8 @@ def _asked(
     for name in (item.item_id, *item.clips, *([path.stem] if path else ())):
         if name in references:
             files["reference"] = references[name][0]
-    return Work(system, item.item_id, sample_of(suite, item, files), problem)
+    made = read_made(path) if path is not None else None
+    return Work(system, item.item_id, sample_of(suite, item, files), problem, made)
 
 
 def _unasked(
@@ -159,7 +190,7 @@ def _unasked(
     if path.stem in references:
         files["reference"] = references[path.stem][0]
     tags = (inside.parts[0],) if len(inside.parts) > 1 else ()
-    return Work(system, name, Sample(name, files, tags=tags, cluster=name))
+    return Work(system, name, Sample(name, files, tags=tags, cluster=name), made=read_made(path))
 
 
 def _files(folder: Path) -> list[Path]:
