@@ -30,9 +30,8 @@ _MAKE = ("task", "generator", "prompt", "negative_prompt", "inputs", "seed", "si
          "parameters")  # fmt: skip
 _GENERATE = ("size", "seconds", "parameters")
 REQUIRED = ("pictures", "sound", "motion")  # motion: at least two frames
-NAME = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-)  # of an item, a suite or a system: it names files
+# Of an item, a suite or a system: it names files.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
