@@ -1,0 +1,116 @@
+"""How much of a figure of a set is chance: intervals, the floor of two halves, and its limit.
+
+Legend: ``x`` rows of the clips under test, ``y`` of the reference; samples are clips, and all rows
+of one clip go together, since frames of one clip are no independent draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from avsafe_metrics.sets.rows import Rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Of = Callable[[NDArray[Any]], float]
+    Between = Callable[[NDArray[Any], NDArray[Any]], float]
+
+
+@dataclass(frozen=True)
+class Interval:
+    low: float
+    high: float
+    label: str
+
+
+def jackknife(rows: Rows, value: float, of: Of, *, groups: int = 20, seed: int = 0) -> Interval:
+    """95 % interval of ``value = of(rows)``: the delete-a-group jackknife over samples.
+
+    Samples are dealt into groups, each is left out once; t with groups - 1 degrees of freedom
+    (Shao and Tu 1995, section 5.1.2). A bootstrap would repeat rows, which lowers the rank of a
+    covariance and pushes a Fréchet distance up. The reference counts as given: the interval is of
+    the clips under test alone. Fewer than two samples: the value twice.
+    """
+    from scipy.stats import t as student
+
+    groups = min(groups, rows.samples)
+    if groups < 2:
+        return Interval(value, value, "none: one clip")
+    dealt = np.random.default_rng(seed).permutation(rows.samples)
+    found = np.array([of(rows.without(dealt[group::groups])) for group in range(groups)])
+    error = float(np.sqrt((groups - 1) / groups * np.sum((found - found.mean()) ** 2)))
+    reach = float(student.ppf(0.975, groups - 1)) * error
+    return Interval(value - reach, value + reach, f"95 % jackknife, {groups} groups of clips")
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What chance alone gives between ``n`` and ``m`` clips of the reference, and what the clips
+    under test give at just that size."""
+
+    mean: float
+    high: float  # the largest of the splits
+    at_size: float  # ``n`` of the clips under test against the same ``m`` of the reference
+    low_at_size: float  # the smallest of the splits
+    n: int
+    m: int
+    splits: int
+
+    @property
+    def apart(self) -> bool:
+        """Every draw of the clips under test lies further off than every split of the reference."""
+        return self.low_at_size > self.high
+
+
+def split_half(
+    x: Rows, y: Rows, between: Between, *, splits: int = 10, seed: int = 0
+) -> Floor | None:
+    """The split-half floor: what a perfect generator would score.
+
+    The reference's samples are split at random into ``m`` and ``n`` (a half, or as many as there
+    are clips under test, if those are fewer); their distance is what clips that are real would
+    score with that many. The same ``m`` are then compared with ``n`` of the clips under test, so
+    that the two differ in nothing but what is measured. None for fewer than four samples.
+    """
+    half = y.samples // 2
+    n = min(half, x.samples)
+    if n < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    floors, found = [], []
+    for _ in range(splits):
+        dealt, drawn = rng.permutation(y.samples), rng.permutation(x.samples)[:n]
+        rest = y.without(dealt[:n])
+        floors.append(between(y.of(dealt[:n]), rest))
+        found.append(between(x.of(drawn), rest))
+    return Floor(
+        float(np.mean(floors)), max(floors), float(np.mean(found)), min(found),
+        n, y.samples - n, splits,
+    )  # fmt: skip
+
+
+def extrapolated(
+    x: Rows, y: Rows, between: Between, *, points: Sequence[float] = (0.4, 0.55, 0.7, 0.85, 1.0),
+    draws: int = 3, seed: int = 0,
+) -> float:  # fmt: skip
+    """The distance that endless clips would have: a line through distances of parts of ``x`` over
+    1/n, at 1/n = 0 (FID-infinity; Chong and Forsyth 2020, arXiv:1911.07023).
+
+    Takes out the bias of a finite ``x``, not that of a finite reference. Needs n well above d:
+    below it the distance is no straight line in 1/n.
+    """
+    rng = np.random.default_rng(seed)
+    at, found = [], []
+    for point in points:
+        size = max(2, round(point * x.samples))
+        for _ in range(draws if size < x.samples else 1):
+            part = x.of(rng.permutation(x.samples)[:size])
+            at.append(1 / len(part))
+            found.append(between(part, y.values))
+    slope, limit = np.polyfit(np.asarray(at), np.asarray(found), 1)
+    return float(limit)
