@@ -1,0 +1,212 @@
+"""The folder of a run, read: run.json (what was asked), scores.jsonl (rows), sets.json.
+
+A clip is (system, item, sample). Of two rows of the same measurement the better status wins, then
+the text that sorts last: the order of rows and files means nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from avsafe.errors import UsageError
+
+Key = tuple[str, str, str]  # system, item, sample
+_RANK = {"ok": 2, "unscored": 1}  # anything else: 0
+
+
+@dataclass(frozen=True)
+class ScoreInfo:
+    """One score as run.json declares it."""
+
+    name: str
+    metric: str
+    title: str
+    unit: str
+    better: str  # higher | lower | none
+    summary: str
+    low: float | None
+    high: float | None
+    family: str
+    scope: str
+    experimental: bool
+    headline: bool
+
+
+@dataclass
+class RunFolder:
+    """Everything that figures are made of."""
+
+    folder: Path
+    run: dict[str, Any]
+    scores: dict[str, ScoreInfo]
+    clips: dict[Key, dict[str, Any]]
+    values: dict[str, dict[Key, float]]
+    reasons: dict[str, dict[Key, str]]
+    statuses: dict[tuple[str, Key], str]  # (metric, clip) -> status
+    sets: dict[str, dict[str, dict[str, Any]]]
+    aside: int  # rows of other metrics, versions or settings
+    cpu_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def systems(self) -> list[str]:
+        return list(self.run["systems"])
+
+    def expected(self, system: str) -> list[Key]:
+        """The clips that this system was to be scored on, sorted."""
+        return [key for key in sorted(self.clips) if key[0] == system]
+
+    def cluster(self, key: Key) -> str:
+        """The prompt or person of a clip; its item where the suite names none."""
+        return str(self.clips.get(key, {}).get("cluster") or key[1])
+
+    def of(self, score: str, system: str) -> dict[Key, float]:
+        """The values of one score and system, by clip, sorted."""
+        found = self.values.get(score, {})
+        return {key: found[key] for key in sorted(found) if key[0] == system}
+
+    def by_item(self, score: str, system: str) -> dict[str, float]:
+        """Item -> mean over the clips of it that were scored."""
+        items: dict[str, list[float]] = {}
+        for key, value in self.of(score, system).items():
+            items.setdefault(key[1], []).append(value)
+        return {item: math.fsum(sorted(found)) / len(found) for item, found in items.items()}
+
+    def item_clusters(self) -> dict[str, str]:
+        return {key[1]: self.cluster(key) for key in sorted(self.clips, reverse=True)}
+
+
+def read(folder: Path) -> RunFolder:
+    """Read a run. UsageError where it is none."""
+    run = _json(folder / "run.json")
+    for name in ("suite", "systems", "metrics"):
+        if name not in run:
+            raise UsageError(f"{folder.name}/run.json has no {name!r}: it is not of avsafe bench.")
+    scores = _declared(run)
+    found = RunFolder(folder, run, scores, {}, {name: {} for name in scores},
+                      {name: {} for name in scores}, {}, {}, 0)  # fmt: skip
+    chosen: dict[tuple[str, Key], dict[str, Any]] = {}
+    systems = set(run["systems"])
+    for row in _lines(folder / "scores.jsonl"):
+        if row.get("system") not in systems:
+            found.aside += 1
+            continue
+        metric = ""
+        if row["kind"] == "score":
+            metric = str(row.get("metric"))
+            if run["metrics"].get(metric, {}).get("run") != row.get("run"):
+                found.aside += 1
+                continue
+        mark = (metric, _key(row))
+        if mark not in chosen or _weight(row) > _weight(chosen[mark]):
+            chosen[mark] = row
+    for (metric, key), row in sorted(chosen.items(), key=lambda pair: pair[0]):
+        if not metric:
+            found.clips[key] = row
+            continue
+        found.statuses[metric, key] = str(row.get("status", "ok"))
+        cost = row.get("cpu_s")
+        found.cpu_s[metric] = found.cpu_s.get(metric, 0.0) + float(cost or 0.0)
+        _take(found, metric, key, row)
+    for (_metric, key), row in chosen.items():  # scored, but never described
+        found.clips.setdefault(key, {"status": "ok", "cluster": row.get("cluster", "")})
+    path = folder / "sets.json"
+    found.sets = _json(path) if path.exists() else {}
+    return found
+
+
+def _take(found: RunFolder, metric: str, key: Key, row: Mapping[str, Any]) -> None:
+    values, reasons = row.get("values") or {}, row.get("reasons") or {}
+    for name, info in found.scores.items():
+        if info.metric != metric or info.scope != "clip":
+            continue
+        value = values.get(name)
+        if isinstance(value, int | float) and math.isfinite(value):
+            found.values[name][key] = float(value)
+        else:
+            found.reasons[name][key] = str(
+                reasons.get(name) or row.get("reason") or "no value and no reason was written"
+            )
+
+
+def _declared(run: Mapping[str, Any]) -> dict[str, ScoreInfo]:
+    headline = set(run.get("headline") or ())
+    found = {}
+    for metric, info in run["metrics"].items():
+        for column in info.get("columns") or ():
+            name = column["score"]
+            title = str(info.get("title") or metric)
+            if column.get("name"):
+                title += ", " + str(column["name"]).replace("_", " ")
+            found[name] = ScoreInfo(
+                name, metric, title, column.get("unit") or "", column.get("better") or "none",
+                column.get("summary") or "", column.get("low"), column.get("high"),
+                info.get("family") or "", info.get("scope") or "clip",
+                bool(info.get("experimental")), name in headline,
+            )  # fmt: skip
+    first = {name: i for i, name in enumerate(run.get("headline") or ())}
+    names = sorted(found, key=lambda name: first.get(name, len(first)))
+    return {name: found[name] for name in names}
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    sample = row.get("sample")
+    return str(row.get("system")), str(row.get("item")), "" if sample is None else str(sample)
+
+
+def _weight(row: Mapping[str, Any]) -> tuple[int, str]:
+    told = {name: value for name, value in row.items() if not name.endswith("cpu_s")}
+    text = json.dumps(told, sort_keys=True) + json.dumps(row, sort_keys=True)
+    return _RANK.get(str(row.get("status")), 0), text
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        raise UsageError(f"{path.parent.name} has no {path.name}: nothing was measured there yet.")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # a writer was killed here
+            if isinstance(row, dict) and row.get("kind") in ("score", "clip"):
+                yield row
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path.parent.name} has no {path.name}. Pass the folder that `avsafe bench run` wrote "
+            "(--out)."
+        ) from error
+    except ValueError as error:
+        raise UsageError(f"{path.name} of {path.parent.name} is no JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path.name} of {path.parent.name} holds no JSON object.")
+    return found
+
+
+def pattern(reason: str) -> str:
+    """A reason without its numbers, so that equal reasons count together.
+
+    >>> pattern("no face in 41 of 50 frames")
+    'no face in N of N frames'
+    """
+    import re
+
+    return re.sub(r"\d+(?:\.\d+)?", "N", reason)
+
+
+def shown(names: Iterable[str], most: int = 5) -> list[str]:
+    """The first few names, sorted.
+
+    >>> shown(["b", "a"])
+    ['a', 'b']
+    """
+    return sorted(set(names))[:most]
