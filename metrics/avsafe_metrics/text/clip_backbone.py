@@ -141,7 +141,7 @@ def load(
         return _from_folder(package, path, device)
     if not architecture:
         raise MissingExtra(
-            f"CLIP weights {path.name}: a checkpoint does not say what it is. Name its architecture "
+            f"CLIP weights {path.name}: a checkpoint does not say what it is. Name its design "
             "in open_clip, as in architecture=ViT-B-32."
         )
     settings = package.get_model_config(architecture)
