@@ -13,7 +13,10 @@ from typing import Any, NoReturn
 from avsafe.errors import UsageError
 
 MAX_BYTES = 8 << 20  # of a suite's text; the prompts of a public set fit ten times
-MAX_VALUES = 500_000  # after aliases are followed: a few lines of YAML can stand for billions
+# The tags of plain values; a date stays a text.
+_PLAIN = {f"tag:yaml.org,2002:{n}" for n in ("map", "seq", "str", "int", "float", "bool", "null")}
+_TEXT = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"}
+MAX_VALUES = 100_000  # after aliases are followed: a few lines of YAML can stand for billions
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,10 @@ class _Walk:
         line = node.start_mark.line + 1
         if self._count > MAX_VALUES:
             raise UsageError(f"{self._file}, line {line}: more than {MAX_VALUES} values.")
+        if node.tag in _TEXT:
+            return Located(self._file, field, line, node.value)
+        if node.tag not in _PLAIN:
+            Located(self._file, field, line, "").fail(f"nothing of the kind {node.tag} is read.")
         if isinstance(node, yaml.MappingNode):
             return Located(self._file, field, line, self._entries(node, field))
         if isinstance(node, yaml.SequenceNode):
