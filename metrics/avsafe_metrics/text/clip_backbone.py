@@ -48,8 +48,7 @@ class ClipBackbone:
     def __init__(
         self, model: Any, tokenizer: Any, device: str, digests: dict[str, str], name: str
     ) -> None:
-        import open_clip as package
-
+        package = open_clip()
         self.model = model.to(device).eval()
         self.device, self.digests, self.name = device, digests, name
         self._tokenizer = tokenizer
@@ -69,7 +68,8 @@ class ClipBackbone:
         import torch
 
         batch = torch.stack([self._prepare(Image.fromarray(frame)) for frame in frames])
-        return self.prepared(batch)
+        vectors: NDArray[np.float32] = self.prepared(batch)
+        return vectors
 
     def image(self, frame: Frame) -> NDArray[np.float32]:
         """(d,) of one frame. The last few are remembered by the array itself, so that several
@@ -77,7 +77,7 @@ class ClipBackbone:
         for held, vector in self._seen:
             if held is frame:
                 return vector
-        vector = self.images([frame])[0]
+        vector: NDArray[np.float32] = self.images([frame])[0]
         self._seen = [*self._seen[-(REMEMBERED - 1) :], (frame, vector)]
         return vector
 

@@ -124,7 +124,7 @@ def class_tokens(state: Mapping[str, Any], batch: Any, heads: int, eps: float = 
         }
         y = nn.layer_norm(x, (width,), own["norm1.weight"], own["norm1.bias"], eps)
         qkv = nn.linear(y, own["attn.qkv.weight"], own.get("attn.qkv.bias"))
-        q, k, v = qkv.unflatten(-1, (3, heads, width // heads)).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.reshape(len(x), -1, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
         y = nn.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         y = nn.linear(y, own["attn.proj.weight"], own["attn.proj.bias"])
         x = x + y * own.get("ls1.gamma", 1.0)
@@ -144,7 +144,7 @@ def _positions(embedded: Any, rows: int, columns: int) -> Any:
     side = round((embedded.shape[1] - 1) ** 0.5)
     if rows == columns == side:
         return embedded
-    grid = embedded[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    grid = embedded[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
     scale = ((rows + 0.1) / side, (columns + 0.1) / side)
     grid = interpolate(grid, scale_factor=scale, mode="bicubic")
     return torch.cat([embedded[:, :1], grid.flatten(2).transpose(1, 2)], 1)

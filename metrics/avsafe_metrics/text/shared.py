@@ -134,7 +134,7 @@ class ClipMetric:
             raise missing("clip", "a CLIP model: a checkpoint with architecture=NAME, or a folder")
         from avsafe_metrics.text.clip_backbone import load
 
-        self._backbone = load(self._path, self._architecture, **self._options)  # type: ignore[arg-type]
+        self._backbone = load(self._path, self._architecture, **self._options)
 
     def digests(self) -> Mapping[str, str]:
         return self.backbone.digests
