@@ -184,7 +184,8 @@ MISTAKES = {
     "size": (SMALL + "generate: {size: [1, 2, 3]}\n", r"line 7, generate.size: expected one side"),
     "seconds": (SMALL + "generate: {seconds: 0}\n", r"expected more than 0 seconds, found 0"),
     "tag object": (
-        SMALL.replace("a red ball", "!!python/object/apply:os.getcwd []"), r"line 6.*nothing of the kind tag.*python"
+        SMALL.replace("a red ball", "!!python/object/apply:os.getcwd []"),
+        r"line 6.*nothing of the kind tag.*python",
     ),
     "from without path": (SMALL + "from: {set: hdtf}\n", r"line 7, from: expected 'set'"),
     "unknown set": (
