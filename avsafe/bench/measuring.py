@@ -110,7 +110,7 @@ def measure_clip(task: ClipTask) -> Answer:
     rows = [clip_row(work, "ok", **about)]
     features = {}
     for recipe in task.recipes:
-        rows.append(_score_row(work, recipe, found[recipe.name]))
+        rows.append(score_row(work, recipe, found[recipe.name]))
         if found[recipe.name].features:
             features[recipe.run] = found[recipe.name].features
     return Answer(rows, features)
@@ -122,7 +122,7 @@ def unscored(task: ClipTask, reason: str, about: Mapping[str, Any] | None = None
     for recipe in task.recipes:
         info = made(recipe).info
         values = dict.fromkeys((info.score_name(c) for c in info.columns), reason)
-        rows.append(_score_row(task.work, recipe, metering.Measured(dict(values))))
+        rows.append(score_row(task.work, recipe, metering.Measured(dict(values))))
     return Answer(rows)
 
 
@@ -195,7 +195,8 @@ def clip_row(work: Work, status: str, *, reason: str = "", **about: Any) -> dict
     }
 
 
-def _score_row(work: Work, recipe: Recipe, found: metering.Measured) -> dict[str, Any]:
+def score_row(work: Work, recipe: Recipe, found: metering.Measured) -> dict[str, Any]:
+    """What a metric found of a clip, for the file of rows."""
     values = {n: v if isinstance(v, float) else None for n, v in found.values.items()}
     reasons = {n: v for n, v in found.values.items() if isinstance(v, str)}
     scored = any(value is not None for value in values.values()) or bool(found.features)

@@ -24,14 +24,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avsafe.bench import executors, measuring, suitefile, work
+from avsafe.bench import executors, measuring, safety, suitefile, work
 from avsafe.bench.measuring import Answer, ClipTask, Recipe
 from avsafe.bench.rows import OF_A_SCORE, Row, Store, code_hash, identity
 from avsafe.bench.suitefile import SuiteFile
 from avsafe.bench.suites import Outcome
 from avsafe.bench.work import Work
 from avsafe.errors import MissingExtra, UsageError
-from avsafe.types import Aggregate, Metric, MetricInfo, Progress, Sample, SetMetric, no_progress
+from avsafe.home import Home
+from avsafe.metering import Measured
+from avsafe.types import (
+    Aggregate,
+    Metric,
+    MetricInfo,
+    Progress,
+    Sample,
+    SetMetric,
+    Value,
+    no_progress,
+)
+from avsafe.workspace import Lookup
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +70,7 @@ class Options:
     jobs: int = 1
     executor: str = "local"
     device: str = "cpu"
+    safety: bool | None = None  # safety columns; None: what the suite says
     own: tuple[str, ...] = ()  # systems whose clips the report may show, beside the generators
 
 
@@ -94,6 +107,10 @@ def run(options: Options, progress: Progress = no_progress) -> Outcome:
     reference = reference_works(works, options.reference)
     tasks = lacking(suite, works, reference, chosen, store, options.seconds)
     _measure(executor, tasks, store, options.out, progress)
+    guarded = _guarded(suite, options, chosen)
+    if guarded is not None:
+        chosen.append(guarded)
+        _safety(options.jobs, works, guarded, store, progress)
 
     mine = rows_of(store.read(), works, chosen)
     sets = _sets(works, reference, chosen, options.out)
@@ -351,7 +368,60 @@ def _figure(figure: Aggregate | str, name: str, n_expected: int) -> dict[str, An
     return asdict(replace(figure, metric=name, n_expected=n_expected))
 
 
-# ---------------------------------------------------------------- 6 and 7 figures
+# ---------------------------------------------------------------- 6 safety
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """A clip whose marks and credential are looked for; with this machine's keys, so only here."""
+
+    work: Work
+    recipe: Recipe
+
+
+def _guarded(suite: SuiteFile, options: Options, chosen: Sequence[Chosen]) -> Chosen | None:
+    """The safety columns as one more metric of the run; None where nobody asked for them."""
+    wanted = suite.safety if options.safety is None else options.safety
+    if not wanted or (options.metrics is not None and options.safety is None):
+        return None
+    info = safety.info()
+    here = Path(__file__).parents[1]
+    files = [here / "bench" / "safety.py", here / "verify.py", here / "findings.py"]
+    files += sorted((here / "watermark").glob("*.py"))
+    settings = {"version": info.version, "columns": [column.name for column in info.columns]}
+    return Chosen(Recipe(info.name, run=code_hash(files, settings)), info)
+
+
+def _safety(
+    jobs: int, works: Sequence[Work], guarded: Chosen, store: Store, progress: Progress
+) -> None:
+    done = store.done()
+    tasks = [
+        _Guarded(item, guarded.recipe) for item in works if _identity(item, guarded) not in done
+    ]
+    finished = 0
+
+    def kept(task: _Guarded, row: Row) -> None:
+        nonlocal finished
+        store.append(row)
+        finished += 1
+        progress(finished / len(tasks), f"marks and credentials {finished} of {len(tasks)}")
+
+    def lost(task: _Guarded, reason: str) -> None:
+        info = safety.info()
+        reasons: dict[str, Value] = {info.score_name(c): f"{_LOST}: {reason}" for c in info.columns}
+        row = measuring.score_row(task.work, task.recipe, Measured(reasons))
+        kept(task, row | {"status": "failed"})
+
+    executors.Local(jobs).run(_look_for_marks, tasks, keep=kept, lost=lost)
+
+
+def _look_for_marks(task: _Guarded) -> Row:
+    found = safety.measure(task.work, Lookup(Home.default()))
+    return measuring.score_row(task.work, task.recipe, found)
+
+
+# ---------------------------------------------------------------- 7 figures
 
 
 def _described(

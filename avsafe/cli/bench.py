@@ -109,6 +109,14 @@ def run(
             rich_help_panel=_CLIPS,
         ),
     ] = None,
+    safety: Annotated[
+        bool | None,
+        typer.Option(
+            "--safety/--no-safety",
+            help="Marks, credential and cost of the gate beside quality; else as the suite says.",
+            rich_help_panel=_CLIPS,
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="So many clips a system, spread over the folders.")
     ] = None,
@@ -200,6 +208,7 @@ def run(
             jobs=jobs,
             executor=executor,
             device=device,
+            safety=safety,
             own=tuple(own or ()),
         )
         with progress_bar("bench") as progress:
