@@ -141,7 +141,7 @@ def _declared(run: Mapping[str, Any]) -> dict[str, ScoreInfo]:
             name = column["score"]
             title = str(info.get("title") or metric)
             if column.get("name"):
-                title += ", " + str(column["name"]).replace("_", " ")
+                title += ": " + str(column["name"]).replace("_", " ")
             found[name] = ScoreInfo(
                 name, metric, title, column.get("unit") or "", column.get("better") or "none",
                 column.get("summary") or "", column.get("low"), column.get("high"),

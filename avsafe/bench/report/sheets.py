@@ -85,12 +85,12 @@ def amplified(original: Frame, marked: Frame) -> Frame:
     return shown
 
 
-def data_uri(frame: Frame) -> str:
-    """A frame as a small WebP inside the page."""
+def data_uri(frame: Frame, side: int = _WIDTH) -> str:
+    """A frame as a small WebP inside the page, at most ``side`` pixels wide and high."""
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(frame))
-    image.thumbnail((_WIDTH, _WIDTH))
+    image.thumbnail((side, side))
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=82)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
