@@ -1,6 +1,8 @@
 """The Fréchet distance between two sets of features, as if each were Gaussian.
 
-    d² = |mu1 - mu2|² + tr(S1 + S2 - 2 (S1 S2)^(1/2))     (Dowson and Landau 1982; Heusel et al. 2017)
+    d² = |mu1 - mu2|² + tr(S1 + S2 - 2 (S1 S2)^(1/2))
+
+(Dowson and Landau 1982, eq. 4; for pictures Heusel et al. 2017, arXiv:1706.08500, eq. 6).
 
 Legend: ``n`` ``m`` rows of the two sets, ``d`` features, ``S`` a covariance (d, d), ``F`` a factor
 of it: S = F F^T, (d, r).

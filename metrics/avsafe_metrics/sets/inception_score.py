@@ -28,7 +28,7 @@ def inception_score(
 
     ``logits`` (n, c) float; range 1 to min(c, n / splits), higher is better. It knows no reference:
     it says nothing of realism where the classes of the classifier are not those of the clips, and
-    it is low for few pictures. Rows are shuffled as torch-fidelity does (``seed`` 2020), or taken as
+    it is low for few pictures. Rows are shuffled as torch-fidelity does (``seed`` 2020), or left as
     they are with None.
 
     >>> round(inception_score(100 * np.eye(4), splits=1).mean, 9)

@@ -6,7 +6,7 @@ of one clip go together, since frames of one clip are no independent draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,13 +36,29 @@ def jackknife(rows: Rows, value: float, of: Of, *, groups: int = 20, seed: int =
     covariance and pushes a Fréchet distance up. The reference counts as given: the interval is of
     the clips under test alone. Fewer than two samples: the value twice.
     """
-    from scipy.stats import t as student
-
     groups = min(groups, rows.samples)
     if groups < 2:
         return Interval(value, value, "none: one clip")
     dealt = np.random.default_rng(seed).permutation(rows.samples)
     found = np.array([of(rows.without(dealt[group::groups])) for group in range(groups)])
+    return around(value, found)
+
+
+def dealt_groups(rows: Rows, *, groups: int = 20, seed: int = 0) -> NDArray[np.int64]:
+    """The group of ``jackknife`` that each row is in, (n,)."""
+    groups = min(groups, rows.samples)
+    of_sample = np.zeros(rows.samples, np.int64)
+    dealt = np.random.default_rng(seed).permutation(rows.samples)
+    for group in range(groups):
+        of_sample[dealt[group::groups]] = group
+    return of_sample[rows.owner]
+
+
+def around(value: float, found: NDArray[np.float64]) -> Interval:
+    """The interval of a jackknife from its figures with each group left out."""
+    from scipy.stats import t as student
+
+    groups = len(found)
     error = float(np.sqrt((groups - 1) / groups * np.sum((found - found.mean()) ** 2)))
     reach = float(student.ppf(0.975, groups - 1)) * error
     return Interval(value - reach, value + reach, f"95 % jackknife, {groups} groups of clips")
@@ -77,21 +93,28 @@ def split_half(
     score with that many. The same ``m`` are then compared with ``n`` of the clips under test, so
     that the two differ in nothing but what is measured. None for fewer than four samples.
     """
-    half = y.samples // 2
-    n = min(half, x.samples)
-    if n < 2:
+    dealt = list(deals(x, y, splits=splits, seed=seed))
+    if not dealt:
         return None
-    rng = np.random.default_rng(seed)
-    floors, found = [], []
-    for _ in range(splits):
-        dealt, drawn = rng.permutation(y.samples), rng.permutation(x.samples)[:n]
-        rest = y.without(dealt[:n])
-        floors.append(between(y.of(dealt[:n]), rest))
-        found.append(between(x.of(drawn), rest))
+    floors = [between(half, rest) for half, rest, _ in dealt]
+    found = [between(drawn, rest) for _, rest, drawn in dealt]
+    n = min(y.samples // 2, x.samples)
     return Floor(
         float(np.mean(floors)), max(floors), float(np.mean(found)), min(found),
         n, y.samples - n, splits,
     )  # fmt: skip
+
+
+def deals(
+    x: Rows, y: Rows, *, splits: int = 10, seed: int = 0
+) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """Rows of ``n`` samples of y, of the rest of y, and of ``n`` of x, ``splits`` times; nothing
+    for fewer than four samples."""
+    n = min(y.samples // 2, x.samples)
+    rng = np.random.default_rng(seed)
+    for _ in range(splits if n >= 2 else 0):
+        dealt, drawn = rng.permutation(y.samples), rng.permutation(x.samples)[:n]
+        yield y.of(dealt[:n]), y.without(dealt[:n]), x.of(drawn)
 
 
 def extrapolated(
@@ -112,5 +135,5 @@ def extrapolated(
             part = x.of(rng.permutation(x.samples)[:size])
             at.append(1 / len(part))
             found.append(between(part, y.values))
-    slope, limit = np.polyfit(np.asarray(at), np.asarray(found), 1)
+    _slope, limit = np.polyfit(np.asarray(at), np.asarray(found), 1)
     return float(limit)
