@@ -152,10 +152,10 @@ def parse(data: bytes, file: str, path: Path | None = None) -> SuiteFile:
     items = list(_items(fields, inputs))
     if "from" in fields:
         listing = _listed(fields["from"], path)
-        clash = set(inputs) & set(listing.files)
+        clash = set(inputs) & set(listing.inputs)
         if clash:
             fields["from"].fail(f"the set has inputs that the suite has too: {sorted(clash)[:5]}.")
-        inputs |= listing.files
+        inputs |= listing.inputs
         items += [_with_default(item, fields) for item in listing.items]
         notes = listing.notes
     detectors = fields["detectors"].truth() if "detectors" in fields else False
