@@ -8,15 +8,19 @@ avsafe has no such weights and learns none: a project that measures its own clip
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avsafe.errors import MissingExtra
+from avsafe.errors import MissingExtra, Unscorable
 from avsafe.faces import Face, detect
 from avsafe.faces.alignment import similarity
+from avsafe.types import Clip, Meter, MetricInfo
+from avsafe_metrics.talking.tracks import ALONE_SHARE, SEEN_SHARE
+from avsafe_metrics.text.shared import FRAMES_PER_S, Pick
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +96,7 @@ def load(weights: str) -> FaceEmbedder:
     path = Path(weights)
     if not path.is_file():
         raise MissingExtra(
-            f"face embedding: there is no file {weights}. Give the path of an ONNX network, such as "
+            f"face embedding: there is no file {weights}. Give the path of an ONNX network, as "
             "ArcFace's; avsafe has none and fetches none."
         )
     return FaceEmbedder(path)
@@ -107,3 +111,74 @@ def _runtime() -> Any:
             "pip install onnxruntime"
         ) from error
     return onnxruntime
+
+
+class Faces:
+    """The faces of some frames of one stream."""
+
+    def __init__(self, embedder: FaceEmbedder, what: str) -> None:
+        self._embedder, self._what = embedder, what
+        self._vectors: list[NDArray[np.float32]] = []
+        self._looked = self._several = 0
+        self._last: Frame | None = None
+
+    def take(self, frame: Frame) -> None:
+        if frame is self._last:  # a still that plays beside
+            return
+        self._last = frame
+        self._looked += 1
+        face, count = main_face(frame)
+        if face is not None:
+            self._several += count > 1
+            self._vectors.append(self._embedder.vector(frame, face))
+
+    def vectors(self) -> NDArray[np.float32]:
+        """(k, d); Unscorable with the reason where there are too few."""
+        seen = len(self._vectors)
+        if not seen or seen < SEEN_SHARE * self._looked:
+            raise Unscorable(
+                f"no face in {self._looked - seen} of {self._looked} frames of the {self._what}"
+            )
+        if self._several > (1 - ALONE_SHARE) * seen:
+            raise Unscorable(
+                f"several people: more than one face in {self._several} of {seen} frames of the "
+                f"{self._what}"
+            )
+        return np.stack(self._vectors)
+
+
+class EmbeddedMetric:
+    """A metric on a face embedding network: ``weights={"face": PATH}``."""
+
+    info: MetricInfo
+
+    def __init__(
+        self, weights: Mapping[str, str] | None = None, frames_per_s: float | None = FRAMES_PER_S
+    ) -> None:
+        self._path, self.frames_per_s = dict(weights or {}).get("face", ""), frames_per_s
+        self._embedder: FaceEmbedder | None = None
+        Pick(frames_per_s)
+
+    def prepare(self) -> None:
+        if not self._path:
+            raise MissingExtra(
+                'no weights "face" were given, and avsafe has none: it knows nobody. Give the path '
+                'of an ONNX face embedding network, as in weights: {face: "arcface.onnx"}, or use '
+                "face_geometry_drift, which needs none."
+            )
+        from avsafe.faces import detector_weights
+
+        detector_weights()
+        self._embedder = load(self._path)
+
+    @property
+    def embedder(self) -> FaceEmbedder:
+        if self._embedder is None:
+            self._embedder = load(self._path)
+        return self._embedder
+
+    def digests(self) -> Mapping[str, str]:
+        return self.embedder.digests
+
+    def open(self, clip: Clip) -> Meter:
+        raise NotImplementedError

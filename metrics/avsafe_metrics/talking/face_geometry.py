@@ -1,6 +1,6 @@
 """Face geometry drift: whether the bones of a face stay where they were, without any weights.
 
-Legend: ``t`` frames; points are (t, 152, 2) px; ``n`` = 42 points that neither mouth, jaw nor lids
+Legend: ``t`` frames; points are (t, 152, 2) px; ``n`` = 47 points that neither mouth, jaw nor lids
 move (nose, corners of the eyes, forehead from ear to ear).
 """
 
@@ -64,7 +64,7 @@ def geometry_drift(points: NDArray[np.float32]) -> float:
     second half of (t, 152, 2) landmarks differ (root of the mean square over points); t >= 2.
 
     0 is one face throughout; lower is steadier. Another face from the middle on counts in full, one
-    from a quarter on by two thirds.
+    from a quarter or from three quarters on by half.
     """
     shapes = own_shape(points)
     half = len(shapes) // 2
