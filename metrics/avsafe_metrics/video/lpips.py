@@ -223,10 +223,9 @@ class LPIPS:
         return dict(self._digests)
 
     def open(self, clip: Clip) -> PairedMeter:
-        if self._network is None:
-            self.prepare()
         network = self._network
-        assert network is not None
+        if network is None:
+            raise MissingExtra("prepare() was not called")
         width, height = clip.shape.width, clip.shape.height
         if min(width, height) < LEAST:
             raise Unscorable(f"{width}x{height} pixels: LPIPS needs {LEAST} a side")

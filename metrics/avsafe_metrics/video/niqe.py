@@ -39,8 +39,8 @@ def niqe(luma: NDArray[Any], mean: Array, covariance: Array) -> float:
 
 
 class NIQE:
-    """Mean over frames, one every ``every_s`` seconds. ``weights={"niqe": PATH}`` names the pristine
-    model: the authors' .mat, or a .npz or .safetensors with the same two arrays."""
+    """Mean over frames, one every ``every_s`` seconds. ``weights={"niqe": PATH}`` names the model of
+    pristine pictures: the authors' .mat, or a .npz or .safetensors with the same two arrays."""
 
     info = MetricInfo(
         name="niqe",
@@ -69,10 +69,9 @@ class NIQE:
         return {"niqe": digest_of(self._path)} if self._path else {}
 
     def open(self, clip: Clip) -> _Meter:
-        if self._model is None:
-            self.prepare()
-        assert self._model is not None
         refuse_small_patches(clip)
+        if self._model is None:
+            raise MissingExtra("prepare() was not called")
         return _Meter(self.every_s, *self._model)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avsafe.errors import Unscorable
+from avsafe.errors import MissingExtra, Unscorable
 from avsafe.types import Clip, Column, Gathered, MetricInfo
 from avsafe_metrics.base import QuietMeter
 from avsafe_metrics.video.given import digest_of
@@ -60,10 +60,9 @@ class NSSDistance:
         return {"scene-statistics": digest_of(MODEL)}
 
     def open(self, clip: Clip) -> _Meter:
-        if self._model is None:
-            self.prepare()
-        assert self._model is not None
         refuse_small_patches(clip)
+        if self._model is None:
+            raise MissingExtra("prepare() was not called")
         return _Meter(self.every_s, *self._model)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
+else:
+    Array = Any
 
 PATCH = 96  # pixels of the first scale, as in NIQE
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (-1, 1))  # rows, columns: across, down, both diagonals
@@ -87,8 +89,8 @@ def patch_features(mscn: Array, side: int) -> Array:
     from scipy.special import gamma
 
     rows, columns = mscn.shape[0] // side, mscn.shape[1] // side
-    patches = mscn[: rows * side, : columns * side].reshape(rows, side, columns, side)
-    patches = patches.swapaxes(1, 2).reshape(-1, side, side)
+    grid = mscn[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    patches = grid.swapaxes(1, 2).reshape(-1, side, side)
     shape, left, right = asymmetric_gaussian(patches.reshape(len(patches), -1))
     found = [shape, 0.5 * (left + right)]
     for shift in NEIGHBOURS:
@@ -156,6 +158,5 @@ def distance(mean: Array, covariance: Array, own_mean: Array, own_covariance: Ar
     5.0
     """
     apart = own_mean - mean
-    return float(
-        np.sqrt(max(0.0, apart @ np.linalg.pinv((covariance + own_covariance) / 2) @ apart))
-    )
+    inverse = np.linalg.pinv((covariance + own_covariance) / 2)
+    return float(np.sqrt(max(0.0, float(apart @ inverse @ apart))))
