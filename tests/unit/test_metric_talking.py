@@ -181,7 +181,7 @@ def test_blinks_under_turns_and_jitter():
 def test_half_blinks_long_looks_down_and_twitches_are_not_counted():
     eye = np.full(250, 0.3)
     half, shut, twitch = eye.copy(), eye.copy(), eye.copy()
-    half[100:105] = 0.2
+    half[100:105] = 0.23
     shut[100:140] = 0.03  # 1.6 s: a closed eye
     twitch[100] = 0.03  # one frame: 40 ms
     assert blinks(half, 25.0) == blinks(shut, 25.0) == blinks(twitch, 25.0) == []

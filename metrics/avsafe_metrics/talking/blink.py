@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 MIN_S = 5.0  # people blink 10 to 20 times a minute: below this a count is chance
 LEAST_RATE_HZ = 15.0  # a blink lasts 0.1 to 0.4 s: three frames at least
 AROUND_S = 1.5  # the open eye is the upper level of this long before and after
-DROP = 0.45  # a blink takes this share of the open eye away, at its deepest
+DROP = 0.3  # of the open eye goes in a blink: the landmarks close shut eyes half way only
 HALF = 0.5  # of that drop is where it begins and ends
 SHORTEST_S, LONGEST_S = 0.06, 0.6  # a longer one is a look down or a closed eye
 
 
 def blinks(opening: NDArray[np.float64], rate_hz: float) -> list[tuple[int, int]]:
-    """(first, end) frames of the blinks in (t,) openings of one stretch: dips by 45 % or more of
+    """(first, end) frames of the blinks in (t,) openings of one stretch: dips by 30 % or more of
     the open eye around them, measured at half their depth, of 0.06 to 0.6 s.
 
     >>> eye = np.full(75, 0.3)
