@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avsafe.bench import executors, measuring, safety, suitefile, work
+from avsafe.bench import detecting, executors, measuring, safety, suitefile, work
 from avsafe.bench.measuring import Answer, ClipTask, Recipe
 from avsafe.bench.rows import OF_A_SCORE, Row, Store, code_hash, identity
 from avsafe.bench.suitefile import SuiteFile
@@ -35,6 +35,7 @@ from avsafe.home import Home
 from avsafe.metering import Measured
 from avsafe.types import (
     Aggregate,
+    Column,
     Metric,
     MetricInfo,
     Progress,
@@ -63,6 +64,7 @@ class Options:
     videos: tuple[tuple[str, Path], ...] = ()  # system -> folder
     generators: tuple[str, ...] = ()
     reference: Path | None = None
+    inputs: Path | None = None  # the suite's inputs, for clips that were made from them elsewhere
     weights: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[str, ...] | None = None  # only these of the suite's
     limit: int | None = None  # items a system
@@ -114,6 +116,8 @@ def run(options: Options, progress: Progress = no_progress) -> Outcome:
 
     mine = rows_of(store.read(), works, chosen)
     sets = _sets(works, reference, chosen, options.out)
+    if suite.detectors:
+        chosen.append(_detected(works, mine, sets))
     _write(options.out / "sets.json", sets)
     _write(options.out / "run.json", _described(suite, options, works, chosen))
     report, warnings = _figures(options.out)
@@ -212,7 +216,8 @@ def gathered(suite: SuiteFile, options: Options, progress: Progress) -> list[Wor
     """Every clip of every system, with a problem where there is none."""
     found: list[Work] = []
     for system, folder in options.videos:
-        found += work.from_folder(suite, system, folder, options.reference)[: options.limit]
+        clips = work.from_folder(suite, system, folder, options.reference, options.inputs)
+        found += clips[: options.limit]
     for generator in options.generators:
         found += work.from_generator(
             suite, generator, options.out, limit=options.limit, progress=progress
@@ -421,6 +426,32 @@ def _look_for_marks(task: _Guarded) -> Row:
     return measuring.score_row(task.work, task.recipe, found)
 
 
+def _detected(
+    works: Sequence[Work], rows: Sequence[Row], sets: dict[str, dict[str, Any]]
+) -> Chosen:
+    """Figures of every detector over labelled folders, put beside those of set metrics."""
+    columns: dict[str, Column] = {}
+    missing = None
+    for system in dict.fromkeys(item.system for item in works):
+        mine = [item for item in works if item.system == system]
+        values = {
+            row["sample"]: row["values"] | row["reasons"]
+            for row in rows
+            if row["kind"] == "score" and row["metric"] == safety.NAME and row["system"] == system
+        }
+        for name, figure in detecting.figures(mine, values).items():
+            if name == "detectors":
+                missing = str(figure)
+                continue
+            columns[name] = Column(name, "", "none", "of a detector over labelled folders", 0, 1)
+            sets.setdefault(system, {})[f"detectors.{name}"] = _figure(figure, name, len(mine))
+    info = MetricInfo(
+        "detectors", "1", "Detectors", tuple(columns.values()), (), "safety", scope="set",
+        source="avsafe.bench.detecting",
+    )  # fmt: skip
+    return Chosen(Recipe(info.name), info, missing=missing)
+
+
 # ---------------------------------------------------------------- 7 figures
 
 
@@ -485,13 +516,13 @@ def _metric(one: Chosen) -> dict[str, Any]:
 def _figures(out: Path) -> tuple[Path | None, list[str]]:
     from avsafe.bench import aggregate
 
-    warnings: list[str] = []
     figures = aggregate.aggregate(out)
-    warnings += figures.get("warnings", [])
+    why = figures["tables"]["why"]
+    warnings = [f"scores.parquet is not written: {why}"] if why else []
     try:
-        from avsafe.bench.report import media_page
+        from avsafe.bench.report import scores_page
 
-        return media_page.write(out), warnings
+        return scores_page.write(out), warnings
     except MissingExtra as error:
         return None, [*warnings, f"No report: {error}"]
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avsafe.cli.shell import Json, console, print_json, progress_bar, shown
+from avsafe.cli import votes
+from avsafe.cli.shell import Json, console, print_json, print_lines, progress_bar, shown
 from avsafe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ app = typer.Typer(
     help="Measure clips, generators and marks: scores with intervals. See docs/bench.md.",
     no_args_is_help=True,
 )
+app.add_typer(votes.app, name="vote")
 _CLIPS, _MARKS = "Clips and metrics", "Robustness of marks: watermark with --media"
 
 
@@ -83,6 +85,13 @@ def run(
         Path | None,
         typer.Option(
             help="A folder of reference clips: of the same names for PSNR..., as a set for FVD...",
+            rich_help_panel=_CLIPS,
+        ),
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            help="The suite's inputs (`bench inputs`), for clips made from them elsewhere.",
             rich_help_panel=_CLIPS,
         ),
     ] = None,
@@ -201,6 +210,7 @@ def run(
             videos=tuple(_folder(given) for given in videos or ()),
             generators=tuple(generator or ()),
             reference=reference,
+            inputs=inputs,
             weights=dict(_pair(given, "--weights") for given in weights or ()),
             metrics=tuple(metric) if metric else None,
             limit=limit,
@@ -220,6 +230,57 @@ def run(
     for warning in outcome.warnings:
         console(stderr=True).print(f"[yellow]warning:[/] {shown(warning)}")
     raise typer.Exit(1 if strict and outcome.n_failed else 0)
+
+
+@app.command()
+def inputs(
+    suite: Annotated[str, typer.Argument(help="A name from `avsafe bench list`, or a YAML file.")],
+    out: Annotated[Path, typer.Option(help="Where the inputs and items.jsonl go.")],
+    as_json: Json = False,
+) -> None:
+    """Make the inputs of a suite (portraits, sources) for a system that runs elsewhere.
+
+    Leaves files under OUT/inputs and OUT/items.jsonl, which says what is asked of each item. Name
+    your clips after the items, then: `avsafe bench run SUITE --videos DIR --inputs OUT/inputs`.
+    """
+    from avsafe.bench import making, suitefile
+
+    with progress_bar("inputs") as progress:
+        made = making.make_inputs(suitefile.load(suite), out, progress=progress)
+    if as_json:
+        print_json({"out": out, "inputs": made, "items": out / "items.jsonl"})
+        return
+    for name, path in made.items():
+        where = shown(str(path)) if isinstance(path, Path) else f"[yellow]{shown(path)}[/]"
+        console().print(f"{shown(name)}  {where}")
+    console().print(shown(str(out / "items.jsonl")))
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="The folder of a run (--out).")],
+    b: Annotated[Path, typer.Argument(help="The folder of another run of the same suite.")],
+    system: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A=B", help="Which system of A is which of B, by names; repeat."),
+    ] = None,
+    across_suites: Annotated[
+        bool, typer.Option(help="Warn, do not refuse, where the suites differ.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare two runs on the items that both scored: paired differences, corrected by Holm.
+
+    A metric whose version or weights differ is listed, and never compared.
+    """
+    from avsafe.bench import compare as comparing
+
+    systems = dict(_pair(given, "--system") for given in system or ()) or None
+    found = comparing.compare(a, b, systems=systems, across_suites=across_suites)
+    if as_json:
+        print_json(found)
+    else:
+        print_lines(comparing.as_text(found))
 
 
 def _robustness(suite: str, **options: Any) -> Outcome:

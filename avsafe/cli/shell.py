@@ -92,6 +92,13 @@ def report_error(error: AvsafeError | OSError, *, as_json: bool) -> int:
     return getattr(error, "exit_code", 1)
 
 
+def print_lines(text: str) -> None:
+    """Text of several lines on stdout, each made safe for a terminal."""
+    out = console()
+    for line in text.splitlines():
+        out.print(shown(line))
+
+
 @contextmanager
 def progress_bar(description: str, *, show: bool = True) -> Iterator[Progress]:
     """A bar on stderr, only on a terminal; yields the Progress to hand to a call."""
