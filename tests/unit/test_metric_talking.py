@@ -431,7 +431,7 @@ def test_identity_follows_the_swap(network):
     assert value([RED] * 4, [RED] * 4) == pytest.approx(1, abs=1e-6)
     assert value([CYAN] * 4, [RED] * 4) == pytest.approx(-1, abs=0.02)
     assert value([RED, RED, RED, CYAN], [RED] * 4) == pytest.approx(0.5, abs=0.02)
-    assert value([RED] * 4, [(0, 0, 0)] * 4) == "no face in 4 of 4 frames of the reference"
+    assert value([RED] * 4, [(0, 0, 0)] * 4) == "no face in 4 of 4 frames of the source"
     assert "no face in 2 of 4" in value([RED, RED, (0, 0, 0), (0, 0, 0)], [RED] * 4)
 
 

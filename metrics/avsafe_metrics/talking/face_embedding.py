@@ -93,7 +93,7 @@ class FaceEmbedder:
 def load(weights: str) -> FaceEmbedder:
     """A network from the path of an ONNX file. Raises MissingExtra where it or onnxruntime is
     absent."""
-    path = Path(weights)
+    path = Path(weights).expanduser()
     if not path.is_file():
         raise MissingExtra(
             f"face embedding: there is no file {weights}. Give the path of an ONNX network, as "

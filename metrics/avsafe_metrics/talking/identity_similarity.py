@@ -1,4 +1,4 @@
-"""Identity similarity: how alike the face of a clip and that of its reference are, by an embedding
+"""Identity similarity: how alike the face of a clip and that of its source are, by an embedding
 network that the user gives.
 
 Legend: ``k`` faces, ``d`` features of length 1.
@@ -35,7 +35,8 @@ def similarity_to(faces: NDArray[np.float32], reference: NDArray[np.float32]) ->
 
 
 class IdentitySimilarity(EmbeddedMetric):
-    """Mean cosine of the clip's face to the reference's (a portrait, or a clip of the person).
+    """Mean cosine of the clip's face to the source's: the portrait that was made to speak, or a
+    clip of the person.
 
     The largest face of ``frames_per_s`` frames a second (2) is found, laid on ArcFace's places by
     its five points and embedded. What counts as alike depends on the network: quote it.
@@ -45,10 +46,10 @@ class IdentitySimilarity(EmbeddedMetric):
         name="identity_similarity",
         version="1",
         title="Identity similarity",
-        columns=(Column("", "", "higher", "cosine to the reference's face", -1.0, 1.0),),
+        columns=(Column("", "", "higher", "cosine to the source's face", -1.0, 1.0),),
         wants=("rgb",),
         family="talking",
-        beside="reference",
+        beside="source",
         weights=("face",),
         source="CSIM with a network that the user gives (ArcFace, arXiv:1801.07698); faces by "
         "CenterFace",
@@ -61,14 +62,14 @@ class IdentitySimilarity(EmbeddedMetric):
 class _Against(QuietMeter):
     def __init__(self, embedder: FaceEmbedder, frames_per_s: float | None) -> None:
         self._pick = Pick(frames_per_s)
-        self._clip, self._reference = (Faces(embedder, what) for what in ("clip", "reference"))
+        self._clip, self._source = (Faces(embedder, what) for what in ("clip", "source"))
 
     def frame(self, view: View, beside: View | None) -> None:
         if self._pick(view.time_s):
             self._clip.take(view.rgb)
             if beside is not None:
-                self._reference.take(beside.rgb)
+                self._source.take(beside.rgb)
 
     def finish(self, gathered: Gathered) -> dict[str, float | str]:
-        value = similarity_to(self._clip.vectors(), self._reference.vectors())
+        value = similarity_to(self._clip.vectors(), self._source.vectors())
         return {"": min(1.0, max(-1.0, value))}

@@ -128,7 +128,7 @@ def load(
     Raises MissingExtra where packages or files are absent or do not fit together.
     """
     package = open_clip()
-    path = Path(weights)
+    path = Path(weights).expanduser()
     if not path.exists():
         if not allow_download:
             raise MissingExtra(

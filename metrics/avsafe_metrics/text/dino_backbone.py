@@ -162,7 +162,7 @@ def load(weights: str, device: str = "cpu") -> DinoBackbone:
     or a folder of transformers (config.json and model.safetensors). Models with registers or SwiGLU
     are not understood. Raises MissingExtra where a file is absent or is none of these.
     """
-    path = Path(weights)
+    path = Path(weights).expanduser()
     if not path.exists():
         raise MissingExtra(
             f"DINO weights: there is no file or folder {weights}. Give the path of a state dict of "
