@@ -39,8 +39,8 @@ def niqe(luma: NDArray[Any], mean: Array, covariance: Array) -> float:
 
 
 class NIQE:
-    """Mean over frames, one every ``every_s`` seconds. ``weights={"niqe": PATH}`` names the model of
-    pristine pictures: the authors' .mat, or a .npz or .safetensors with the same two arrays."""
+    """Mean over frames, one every ``every_s`` seconds. ``weights={"niqe": PATH}`` names the model
+    of pristine pictures: the authors' .mat, or a .npz or .safetensors with the same two arrays."""
 
     info = MetricInfo(
         name="niqe",
