@@ -127,7 +127,13 @@ def from_generator(
 
 
 def sample_of(suite: SuiteFile, item: Item, files: Mapping[str, Path]) -> Sample:
-    """An item as metrics see it; ``files`` has the clip and what plays beside it, by role."""
+    """An item as metrics see it; ``files`` has the clip and what plays beside it, by role.
+
+    Its text is what the clip should show: ``target_prompt`` where the item has one, for then its
+    prompt is an instruction, which is kept as the text ``instruction``.
+    """
+    target = item.texts.get("target_prompt", "")
+    texts = {**item.texts, "instruction": item.prompt} if target else dict(item.texts)
     given = {
         role: path
         for role, name in item.beside.items()
@@ -136,9 +142,9 @@ def sample_of(suite: SuiteFile, item: Item, files: Mapping[str, Path]) -> Sample
     return Sample(
         sample_id=item.item_id,
         media={**given, **files},
-        text=item.prompt,
+        text=target or item.prompt,
         tags=item.tags,
-        texts=dict(item.texts),
+        texts=texts,
         cluster=item.cluster or item.item_id,
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from avsafe import plugins
-from avsafe.bench import located, suitefile, work
+from avsafe.bench import located, safety, suitefile, work
 from avsafe.bench.suitefile import Make, MetricSpec
 from avsafe.errors import UsageError
 from avsafe.types import GenerationRequest, Principal, Task
@@ -56,6 +56,22 @@ def test_a_suite_that_ships_is_whole(name: str) -> None:
     listed = {spec.name for spec in suite.metrics} | {"safety"}
     assert {score.partition(".")[0] for score in suite.headline} <= listed
     assert suite.safety != suite.detectors
+
+
+def test_the_metrics_of_the_suites_are_registered() -> None:
+    known = set(plugins.catalogue("metrics"))
+    for name in suitefile.names():
+        listed = {spec.name for spec in suitefile.load(name).metrics}
+        assert listed <= known, name
+
+
+def test_headlines_name_columns_that_there_are() -> None:
+    points = plugins.catalogue("metrics")
+    for name in suitefile.names():
+        for score in suitefile.load(name).headline:
+            metric, _, column = score.partition(".")
+            info = safety.info() if metric == "safety" else points[metric].load().info
+            assert column in {c.name for c in info.columns}, (name, score)
 
 
 def test_the_suites_are_as_large_as_they_say() -> None:
@@ -269,10 +285,19 @@ def test_a_folder_that_is_none_or_empty(tmp_path: Path) -> None:
         work.from_folder(suite, "sys", tmp_path / "empty")
 
 
+def test_metrics_of_text_read_what_an_edited_clip_should_show(tmp_path: Path) -> None:
+    suite = suitefile.load("edit")
+    sample = work.sample_of(suite, suite.items[0], {})
+    assert sample.text == suite.items[0].texts["target_prompt"]
+    assert sample.texts["instruction"] == suite.items[0].prompt
+    assert sample.texts["source_prompt"] == suite.items[0].texts["source_prompt"]
+
+
 def test_a_folder_of_the_inputs_gives_the_source(tmp_path: Path) -> None:
     suite = suitefile.load("edit")
     clips = files(tmp_path / "clips", "global-warm.mp4")
     inputs = files(tmp_path / "inputs", "sea.mp4", "ball.mp4")
     found = {w.item: w for w in work.from_folder(suite, "sys", clips, inputs=inputs)}
-    assert found["global-warm"].sample.media["source"] == inputs / "sea.mp4"
+    for role in ("source", "reference"):
+        assert found["global-warm"].sample.media[role] == inputs / "sea.mp4"
     assert "source" not in work.from_folder(suite, "sys", clips)[3].sample.media
