@@ -49,15 +49,26 @@ def cutoff(spectrum: NDArray[np.float64], rate_hz: int) -> float:
     edges = np.arange(count + 1) * BAND_HZ
     place = np.clip(np.searchsorted(edges, bins, side="right") - 1, 0, count - 1)
     power = np.bincount(place, spectrum, count) / np.maximum(1, np.bincount(place, None, count))
-    top = power.max()
-    if top <= 0:
+    strongest = power.max()
+    if strongest <= 0:
         return float(rate_hz / 2)
-    levels = np.maximum(10 * np.log10(np.maximum(power / top, 1e-30)), FLOOR_DB)
+    levels = np.maximum(10 * np.log10(np.maximum(power / strongest, 1e-30)), FLOOR_DB)
     # band k is the last with sound; band k + 1 may hold the slope of the filter
-    for k in range(count - 3, 0, -1):
-        if min(levels[k - 1 : k + 1]) - max(levels[k + 2 :]) >= CLIFF_DB:
-            return float(edges[k + 1])
-    return float(rate_hz / 2)
+    k = count - 3
+    while k > 0 and not _cliff(levels, k):
+        k -= 1
+    if k <= 0:
+        return float(rate_hz / 2)
+    while k > 1 and _cliff(levels, k - 1):  # a slope over several bands: to its top
+        k -= 1
+    top = levels[k - 1 : k + 1].min()
+    while levels[k + 1] > top - CLIFF_DB / 2:
+        k += 1
+    return float(edges[k + 1])
+
+
+def _cliff(levels: NDArray[np.float64], k: int) -> bool:
+    return bool(levels[k - 1 : k + 1].min() - levels[k + 2 :].max() >= CLIFF_DB)
 
 
 class Bandwidth(PlainMetric):

@@ -87,7 +87,8 @@ def windows(powers: NDArray[np.float64], length: int) -> NDArray[np.float64]:
     """
     if powers.size < length:
         return np.zeros(0)
-    return np.lib.stride_tricks.sliding_window_view(powers, length).mean(axis=1)
+    means = np.lib.stride_tricks.sliding_window_view(powers, length).mean(axis=1)
+    return np.asarray(means)
 
 
 def integrated(powers: NDArray[np.float64]) -> float:
