@@ -82,7 +82,7 @@ class _Mixed(nn.Module):
             x = F.max_pool2d(x, 3, stride=1, padding=1)
         else:
             x = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=not self._fid)
-        pooled: Tensor = self.branch_pool(x)
+        pooled: Tensor = self._modules["branch_pool"](x)  # type: ignore[misc]
         return pooled
 
 

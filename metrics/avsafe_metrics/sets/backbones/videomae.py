@@ -12,6 +12,7 @@ Legend: ``k`` windows, ``t`` frames. This module imports torch, and is imported 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ class VideoMAE:
 
     def __init__(self, source: str, device: str = "cpu", *, allow_download: bool = False) -> None:
         try:
-            from transformers import VideoMAEForVideoClassification
+            transformers: Any = importlib.import_module("transformers")
         except ImportError as error:
             raise MissingExtra(
                 "VideoMAE runs on transformers, which is not installed: pip install transformers."
@@ -50,7 +51,7 @@ class VideoMAE:
                 "transformers fetch a hub id."
             )
         try:
-            self._net: Any = VideoMAEForVideoClassification.from_pretrained(
+            self._net: Any = transformers.VideoMAEForVideoClassification.from_pretrained(
                 str(folder) if folder.is_dir() else source,
                 local_files_only=not allow_download,
                 use_safetensors=True,
