@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,19 @@ def make(
     return works
 
 
+def requests(
+    suite: SuiteFile, generator: str, out: Path, items: Iterable[str], *, workspace: Workspace
+) -> dict[str, GenerationRequest]:
+    """What ``make`` asks for, by item id; items without a task or an input are left out."""
+    maker = _Maker(suite, out, workspace, never_cancelled)
+    wanted, found = set(items), {}
+    for item in suite.items:
+        if item.item_id in wanted and item.task is not None:
+            with suppress(_NotMade):
+                found[item.item_id] = maker.request(item, item.task, generator)
+    return found
+
+
 def make_inputs(
     suite: SuiteFile,
     out: Path,
@@ -158,26 +171,30 @@ class _Maker:
                 raise _NotMade("the suite does not say which task it is")
             suffix = _suffix(item.task, _info(generator))
             target = folder / f"{item.item_id}{suffix}"
-            asked = GenerationRequest(
-                principal=local_principal(),
-                task=item.task,
-                generator=generator,
-                prompt=item.prompt,
-                negative_prompt=item.negative_prompt,
-                inputs=self._given(item.inputs),
-                purpose=PURPOSE,
-                seed=item.seed,
-                width=self.suite.size[0] if self.suite.size else None,
-                height=self.suite.size[1] if self.suite.size else None,
-                duration_s=self.suite.seconds,
-                parameters={**self.suite.parameters, **item.parameters},
-            )
+            asked = self.request(item, item.task, generator)
             path, made = self._made(asked, target, progress)
             sides = {role: self._needed(name) for role, name in item.beside.items()}
         except _NotMade as error:
             return Work(system, item.item_id, sample, str(error))
         sample = replace(sample, media={**sides, ROLE: path})
         return Work(system, item.item_id, sample, made=made)
+
+    def request(self, item: Item, task: Task, generator: str) -> GenerationRequest:
+        size = self.suite.size or (None, None)
+        return GenerationRequest(
+            principal=local_principal(),
+            task=task,
+            generator=generator,
+            prompt=item.prompt,
+            negative_prompt=item.negative_prompt,
+            inputs=self._given(item.inputs),
+            purpose=PURPOSE,
+            seed=item.seed,
+            width=size[0],
+            height=size[1],
+            duration_s=self.suite.seconds,
+            parameters={**self.suite.parameters, **item.parameters},
+        )
 
     def input(self, name: str) -> Path | str:
         """The file of an input, made on first use, or the reason why there is none."""
@@ -265,7 +282,8 @@ class _Maker:
                 }
                 for mark in released.marks
             ),
-            details={k: v for k, v in released.details.items() if k in _TOLD and _plain(v)},
+            details={k: v for k, v in released.details.items() if k in _TOLD and _plain(v)}
+            | ({"visible_label": text} if (text := released.manifest.visible_label) else {}),
         )  # fmt: skip
         note.write_text(made_note(made, wanted, released.sha256), encoding="utf-8")
         return released.path, made

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from avsafe import gate, media
-from avsafe.bench import making, safety, suitefile, work
+from avsafe.bench import making, pricing, safety, suitefile, work
 from avsafe.bench.suitefile import Item, Make, SuiteFile
 from avsafe.bench.work import Work
 from avsafe.errors import Cancelled, LedgerError, UsageError
 from avsafe.home import Home
-from avsafe.types import Kind, Task
+from avsafe.media.view import View
+from avsafe.types import Clip, Column, Gathered, Kind, MetricInfo, Samples, Task
 from avsafe.verify import verify
 from avsafe.workspace import Lookup, Workspace, open_workspace
 
@@ -253,3 +255,57 @@ def test_inputs_are_made_from_inputs(room: Workspace, tmp_path: Path) -> None:
     assert files["strike-silent"] == tmp_path / "inputs/strike-silent.mp4"
     (line,) = (tmp_path / "items.jsonl").read_text().splitlines()
     assert json.loads(line)["inputs"] == {"video": "inputs/strike-silent.mp4"}
+
+
+class _Brightness:
+    """Mean green level of the clip, and its distance from the reference."""
+
+    info = MetricInfo(
+        "brightness", "1", "Brightness",
+        (Column("mean", "", "none", ""), Column("error", "", "lower", "")),
+        ("rgb",), "video", beside="reference",
+    )  # fmt: skip
+
+    def prepare(self) -> None: ...
+
+    def digests(self) -> dict[str, str]:
+        return {}
+
+    def open(self, clip: Clip) -> _Brightness:
+        self._means: list[float] = []
+        self._errors: list[float] = []
+        return self
+
+    def frame(self, view: View, beside: View | None) -> None:
+        assert beside is not None
+        self._means.append(float(view.rgb[..., 1].mean()))
+        difference = view.rgb[..., 1].astype(float) - beside.rgb[..., 1]
+        self._errors.append(float((difference**2).mean()))
+
+    def samples(self, block: Samples, rate_hz: int, role: str) -> None: ...
+
+    def finish(self, gathered: Gathered) -> dict[str, float]:
+        return {"mean": float(np.mean(self._means)), "error": float(np.mean(self._errors))}
+
+
+def test_what_gating_cost(
+    works: dict[str, Work], suite: SuiteFile, place: Path, room: Workspace
+) -> None:
+    found = pricing.prices(suite, "world", list(works.values()), {"brightness": _Brightness()},
+                           place, workspace=room, most=1)  # fmt: skip
+    prices = {price.score: price for price in found}
+    assert set(prices) == {"brightness.mean", "brightness.error"}
+    assert prices["brightness.mean"].item == "ball"
+    level, error = prices["brightness.mean"], prices["brightness.error"]
+    assert level.cost == pytest.approx(0, abs=0.5)  # a mark does not make a clip brighter
+    assert isinstance(error.unmarked, float)
+    assert isinstance(error.cost, float)
+    # the mark's own error comes on top of the codec's: 255^2 / 10^(PSNR / 10), about
+    assert works["ball"].made is not None
+    psnr = works["ball"].made.marks[0]["psnr_db"]
+    assert error.cost == pytest.approx(255**2 / 10 ** (psnr / 10), rel=0.5)
+    made = replace(works["ball"].made, details={"visible_label": "AI"})
+    labelled = replace(works["ball"], made=made)
+    (one, _) = pricing.prices(suite, "world", [labelled], {"brightness": _Brightness()}, place,
+                              workspace=room)  # fmt: skip
+    assert (one.released, one.cost) == ("the release carries a visible label", None)
