@@ -566,6 +566,18 @@ def test_the_contract(plain, dino):
     check_metric(DinoIdentity(weights=dino), raw, coloured(*["blue"] * 5))
 
 
+def test_the_order_of_clips_changes_nothing(plain, dino):
+    """One instance over clips in any order, as shards use it, and a fresh one for each."""
+    clips = [coloured(*names, seed=seed) for seed, names in
+             enumerate((["red"] * 4, ["blue", "red"] * 2, ["green"] * 4))]  # fmt: skip
+    for kind, weights in ((ClipScore, plain), (SubjectConsistency, dino)):
+        fresh = [measured(kind(weights=weights), clip, text="a town").values for clip in clips]
+        one = kind(weights=weights)
+        for order in ((2, 0, 1), (1, 2, 0)):
+            for index in order:
+                assert measured(one, clips[index], text="a town").values == fresh[index]
+
+
 @pytest.mark.parametrize(
     "kind", [ClipScore, ClipDirectional, ClipImage, ClipOutput, BackgroundConsistency]
 )
