@@ -253,7 +253,8 @@ def as_text(found: Mapping[str, Any]) -> str:
     out += [f"warning: {text}" for text in found["warnings"]]
     for before, after in found["systems"].items():
         out.append(f"\n{before if before == after else f'{before} -> {after}'}")
-        rows = [("score", "before", "after", "difference (95 %)", "p, Holm", "items", "")]
+        rows: list[tuple[str, ...]] = []
+        rows.append(("score", "before", "after", "difference (95 %)", "p, Holm", "items", ""))
         for line in found["lines"]:
             if (line["a"], line["b"]) == (before, after):
                 rows.append(_text_row(line))

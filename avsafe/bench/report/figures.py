@@ -67,8 +67,8 @@ def span_of(figure: Mapping[str, Any]) -> str:
 
 def p_value(p: float | None) -> str:
     """
-    >>> p_value(0.00012), p_value(0.234), p_value(1.0)
-    ('0.0001', '0.23', '1')
+    >>> p_value(0.00012), p_value(0.052), p_value(0.234), p_value(1.0)
+    ('0.0001', '0.052', '0.23', '1')
     """
     if p is None:
         return "–"
@@ -76,6 +76,8 @@ def p_value(p: float | None) -> str:
         return "&lt; 0.0001"
     if p < 0.01:
         return f"{p:.1g}" if p >= 0.001 else f"{p:.4f}"
+    if p < 0.1:
+        return f"{p:.3f}"
     return "1" if p >= 0.995 else f"{p:.2f}"
 
 

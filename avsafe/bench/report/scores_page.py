@@ -82,6 +82,7 @@ def draw(
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<link rel="icon" href="data:,">'
         f"<title>{escape(figures['title'])}</title><style>{_file('page.css')}"
         f"{_file('scores.css')}</style></head><body><main>{_head(figures, found)}"
         f'<nav class="quiet">{links}</nav>{body}</main><script>{_file("scores.js")}</script>'

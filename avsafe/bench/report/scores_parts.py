@@ -13,6 +13,7 @@ from avsafe.bench.runfolder import Key, RunFolder
 
 Figures = Mapping[str, Any]
 MOST_AXES = 10
+_UNFOLDED = 24  # comparisons
 
 
 def headline(figures: Figures) -> list[str]:
@@ -98,7 +99,9 @@ def _mini(figures: Figures, name: str, system: str) -> str:
 
 def profile(figures: Figures) -> str:
     """The radar of the headline scores, with what its centre and rim mean."""
-    axes, rows, without = [], [], []
+    axes: list[charts.Axis] = []
+    rows: list[list[str]] = []
+    without: list[str] = []
     for name in headline(figures):
         info = figures["scores"][name]
         ends = axis_ends(figures, name)
@@ -113,7 +116,8 @@ def profile(figures: Figures) -> str:
             system: _point(found[name], centre, rim)
             for system, found in figures["systems"].items()
         }))  # fmt: skip
-        counts = ", ".join(f"{f[name]['n_scored']}" for f in figures["systems"].values())
+        each = [f[name]["n_scored"] for f in figures["systems"].values()]
+        counts = f"{each[0]} each" if len(set(each)) == 1 else ", ".join(map(str, each))
         rows.append([fig.label(info), f"{centre:.4g}", f"{rim:.4g}", origin, counts])
     notes = f"<p class='quiet'>Not on the chart: {'; '.join(without)}.</p>" if without else ""
     if len(axes) < 3:
@@ -129,8 +133,10 @@ def profile(figures: Figures) -> str:
             f"<figure>{charts.radar(axes, systems, f'Profile of {s}', s)}"
             f"<figcaption>{name_of(figures, s)}</figcaption></figure>" for s in systems
         ) + "</div>"  # fmt: skip
-    legend = "".join(f"<span>{name_of(figures, s)}</span>" for s in systems)
-    head = ["axis", "centre", "rim", "ends are", f"n of {', '.join(map(escape, systems))}"]
+    legend = "" if len(systems) > 4 else "".join(
+        f"<span>{name_of(figures, s)}</span>" for s in systems
+    )  # fmt: skip
+    head = ["axis", "centre", "rim", "ends are", "n, by system"]
     return (
         f'<div class="profile"><div>{chart}<p class="legend">{legend}</p></div><div>'
         "<p class='quiet'>Outward is better on every axis; thick bars are 95 % intervals. The area "
@@ -177,15 +183,30 @@ def _point(
 
 
 def pairs(figures: Figures, family: str) -> str:
-    """The comparisons of one family, by score."""
+    """The comparisons of one family; where they are many, each score folds up."""
     lines = [line for line in figures["pairs"] if line["family"] == family]
+    if len(lines) <= _UNFOLDED:
+        return _pair_table(figures, lines)
+    out = []
+    for name in dict.fromkeys(line["score"] for line in lines):
+        mine = [line for line in lines if line["score"] == name]
+        apart = sum(line["significant"] for line in mine)
+        out.append(
+            f"<details><summary>{escape(figures['scores'][name]['title'])}: {apart} of "
+            f"{fig.counted(len(mine), 'pair')} told apart</summary>{_pair_table(figures, mine)}"
+            "</details>"
+        )
+    return "".join(out)
+
+
+def _pair_table(figures: Figures, lines: Sequence[Mapping[str, Any]]) -> str:
     if not lines:
         return ""
     limits: dict[str, float] = {}
     for line in lines:
         if line["p"] is not None:
-            ends = [abs(line[k]) for k in ("low", "high", "difference") if line[k] is not None]
-            limits[line["score"]] = max([limits.get(line["score"], 0.0), *ends])
+            sizes = [abs(line[k]) for k in ("low", "high", "difference") if line[k] is not None]
+            limits[line["score"]] = max([limits.get(line["score"], 0.0), *sizes])
     rows = []
     for line in lines:
         info = figures["scores"][line["score"]]

@@ -64,7 +64,9 @@ def _wins(found: Mapping[str, Any]) -> str:
 
 def _agreement(found: Mapping[str, Any]) -> str:
     def shown(value: float | str) -> str:
-        return f"{value:.2f}" if isinstance(value, float) else f"<small>{escape(value)}</small>"
+        return (
+            fig.number(value, 2) if isinstance(value, float) else f"<small>{escape(value)}</small>"
+        )
 
     rows = [
         [f"<b>{escape(name)}</b><small>{escape(found['criteria'][name])}</small>",

@@ -74,9 +74,9 @@ def plan(
     order: dict[str, list[str]] = {}
     for rater, asked in enumerate(_shared_out(questions, raters, votes, rng)):
         mine: dict[str, list[str]] = {name: [] for name in criteria}
-        for index, (key, question) in enumerate(_sided(asked, rater, rng)):
+        for index, (first_left, question) in enumerate(_sided(asked, rater, rng)):
             trial = names.trial(f"{rater} {index}")
-            trials[trial] = _trial(question, key, clusters, names, systems)
+            trials[trial] = _trial(question, first_left, clusters, names, systems)
             mine[question[0]].append(trial)
         for criterion, block in mine.items():
             _repeat(block, criterion, trials, names, rater, repeats, rng)
@@ -88,7 +88,7 @@ def plan(
         turned = [*criteria[rater % len(criteria) :], *criteria[: rater % len(criteria)]]
         order[str(rater + 1)] = [trial for criterion in turned for trial in mine[criterion]]
     ident = hashlib.sha256(f"{secret} {sorted(trials)}".encode()).hexdigest()[:12]
-    key = {
+    key: dict[str, Any] = {
         "ballot": ident,
         "seed": secret,
         "systems": list(systems),
