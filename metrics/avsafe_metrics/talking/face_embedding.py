@@ -8,6 +8,7 @@ avsafe has no such weights and learns none: a project that measures its own clip
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -104,13 +105,12 @@ def load(weights: str) -> FaceEmbedder:
 
 def _runtime() -> Any:
     try:
-        import onnxruntime
+        return importlib.import_module("onnxruntime")
     except ImportError as error:
         raise MissingExtra(
             "onnxruntime is not installed; it runs the face embedding network: "
             "pip install onnxruntime"
         ) from error
-    return onnxruntime
 
 
 class Faces:

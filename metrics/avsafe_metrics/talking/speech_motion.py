@@ -45,7 +45,7 @@ def loud(mono: NDArray[np.float32]) -> NDArray[np.bool_]:
     top = float(np.percentile(level_db, 95))
     if top < SILENT_DB:
         return np.zeros(len(blocks), bool)
-    result = level_db > top - LOUD_DB
+    result: NDArray[np.bool_] = level_db > top - LOUD_DB
     edges = np.flatnonzero(np.diff(result.astype(int)))
     for down, up in pairwise(edges):
         if result[down] and up - down <= round(FILL_S / BLOCK_S):

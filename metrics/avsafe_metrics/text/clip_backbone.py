@@ -74,9 +74,9 @@ class ClipBackbone:
     def image(self, frame: Frame) -> NDArray[np.float32]:
         """(d,) of one frame. The last few are remembered by the array itself, so that several
         metrics of one pass cost one encoding."""
-        for held, vector in self._seen:
+        for held, known in self._seen:
             if held is frame:
-                return vector
+                return known
         vector: NDArray[np.float32] = self.images([frame])[0]
         self._seen = [*self._seen[-(REMEMBERED - 1) :], (frame, vector)]
         return vector
