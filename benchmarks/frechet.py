@@ -3,8 +3,7 @@
     python benchmarks/frechet.py --out reports/frechet
 
 One process, one thread, CPU-seconds from rows of features to the number (means and covariances
-included),
-every route once a size. A peer that is not installed is named and left out.
+included), every route once a size. A peer that is not installed is named and left out.
 
 Legend: ``n`` rows of each set, ``d`` features.
 """

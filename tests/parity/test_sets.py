@@ -58,13 +58,18 @@ def fidelity():
     spec = importlib.util.find_spec("torch_fidelity")
     if spec is None:
         pytest.skip("torch_fidelity is not installed (pip install --no-deps torch-fidelity==0.4.0)")
+    mended()
+    return importlib.import_module("torch_fidelity")
+
+
+def mended() -> None:
+    """Peers that import torchvision beside a CPU torch need it mended first."""
     try:
         from avsafe_metrics.text.compat import mend_torchvision
 
         mend_torchvision()
-        return importlib.import_module("torch_fidelity")
     except (ImportError, MissingExtra) as error:
-        pytest.skip(f"torch_fidelity needs torchvision: {error}")
+        pytest.skip(f"torchvision: {error}")
 
 
 def kaiming(module, seed: int = RNG_SEED) -> None:
@@ -170,13 +175,8 @@ def test_inception_fid_kid_and_score_are_those_of_torch_fidelity(inception_file,
 
 
 def test_torchvisions_inception_is_torchvisions(tmp_path):
-    try:
-        from avsafe_metrics.text.compat import mend_torchvision
-
-        mend_torchvision()
-        models = importlib.import_module("torchvision.models")
-    except (ImportError, MissingExtra) as error:
-        pytest.skip(f"torchvision: {error}")
+    mended()
+    models = importlib.import_module("torchvision.models")
     theirs = models.inception_v3(
         weights=None, aux_logits=True, init_weights=False, transform_input=True
     )
@@ -196,7 +196,19 @@ def test_torchvisions_inception_is_torchvisions(tmp_path):
     np.testing.assert_allclose(found, logits.numpy(), rtol=1e-3, atol=1e-3 * np.abs(found).max())
 
 
+def test_fid_runs_over_a_clip(inception_file):
+    from avsafe.testing import measured, textured_clip
+    from avsafe_metrics.sets.fid import Fid
+
+    metric = Fid(weights={"inception": str(inception_file)}, frames=2)
+    found = measured(metric, textured_clip(0.2, 64, 48, sound=False)).features
+    assert (found["features"].shape, found["logits"].shape) == ((2, 2048), (2, 1008))
+    assert len(metric.digests()["inception"]) == 64
+
+
 def test_frechet_and_kernel_are_those_of_torchmetrics():
+    if importlib.util.find_spec("torch_fidelity") is not None:
+        mended()  # torchmetrics imports torch_fidelity where it is there, and that torchvision
     from torchmetrics.image.fid import _compute_fid
     from torchmetrics.image.kid import poly_mmd
 
@@ -245,6 +257,30 @@ def test_fvd_is_that_of_cd_fvd(tmp_path):
     assert fvd > 1.0
     assert fvd == pytest.approx(theirs_fvd, rel=1e-4)
     assert frechet_distance(x, y, ddof=1) != pytest.approx(theirs_fvd, rel=1e-2)  # 1/n matters
+
+
+def test_videomae_gives_the_mean_token_of_transformers(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from avsafe_metrics.sets.backbones.videomae import VideoMAE
+
+    config = transformers.VideoMAEConfig(
+        image_size=32, patch_size=16, num_frames=4, tubelet_size=2, hidden_size=24,
+        num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, use_mean_pooling=True,
+    )  # fmt: skip
+    theirs = transformers.VideoMAEForVideoClassification(config)
+    kaiming(theirs)
+    theirs.classifier = torch.nn.Identity()  # what remains is what the classifier would see
+    theirs.eval()
+    theirs.save_pretrained(tmp_path)
+    ours = VideoMAE(str(tmp_path))
+    window = np.stack([ours.prepare(frame) for frame in pictures(4, 5)])[None]
+    with torch.inference_mode():
+        expected = theirs(torch.from_numpy(window)).logits.numpy()
+    found = ours.features(window)["features"]
+    assert found.std() > 0.01
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(MissingExtra, match="There is no folder"):
+        VideoMAE("owner/name")
 
 
 # ---------------------------------------------------------------- sound
@@ -301,7 +337,9 @@ def test_cnn14_is_that_of_panns_inference(tmp_path, rate_hz, window):
 
 
 def test_passt_is_hear21passt(tmp_path):
-    pytest.importorskip("timm", reason="hear21passt imports timm (pip install --no-deps timm)")
+    if importlib.util.find_spec("timm") is None:
+        pytest.skip("hear21passt imports timm, which is not installed (pip install --no-deps timm)")
+    mended()
     (models,) = peer("hear21passt", "models.passt", install="hear21passt==0.0.26")
     models.first_RUN = False
     theirs = models.PaSST(
