@@ -29,6 +29,7 @@ class Price:
     score: str  # score name of a metric's column
     released: Value
     unmarked: Value
+    labelled: bool = False  # the policy had a label burnt in: its cost is in here too
 
     @property
     def cost(self) -> float | None:
@@ -51,7 +52,7 @@ def prices(
     """Both sides of each metric (scope "clip", made and prepared by the caller) for the first
     ``most`` releases of a generator; costs generation, an encoding and two measurements each.
 
-    A clip whose release carries a visible label differs by the label, so its rows have a reason.
+    A release with a visible label differs by that as well: ``Price.labelled`` says so.
     """
     made = [work for work in works if work.problem is None and work.made is not None][:most]
     asked = making.requests(suite, generator, out, [w.item for w in made], workspace=workspace)
@@ -68,9 +69,7 @@ def _of_clip(
     work: Work, request: GenerationRequest, generator: Generator, metrics: Mapping[str, Metric]
 ) -> list[Price]:
     names = [m.info.score_name(c) for m in metrics.values() for c in m.info.columns]
-    if work.made is not None and "visible_label" in work.made.details:
-        reason = "the release carries a visible label"
-        return [Price(work.item, name, reason, reason) for name in names]
+    labelled = work.made is not None and "visible_label" in work.made.details
     try:
         raw = generator.generate(request)
         with tempfile.TemporaryDirectory(prefix="avsafe-bench-") as folder:
@@ -81,8 +80,8 @@ def _of_clip(
     except MissingExtra:
         raise
     except AvsafeError as error:
-        return [Price(work.item, name, str(error), str(error)) for name in names]
-    return [Price(work.item, name, released[name], unmarked[name]) for name in names]
+        return [Price(work.item, name, str(error), str(error), labelled) for name in names]
+    return [Price(work.item, name, released[name], unmarked[name], labelled) for name in names]
 
 
 def _measured(

@@ -46,6 +46,8 @@ _COLUMNS = (
            "as recovered_sound, after AAC 96 kbit/s and without credential", 0, 1),
     Column("credential", "", "higher", "1 when its C2PA credential is valid", 0, 1),
     Column("declared", "", "higher", "1 when a valid credential says that it is AI-made", 0, 1),
+    Column("visible_label", "", "none",
+           "1 when the policy had the gate burn a label into the picture", 0, 1),
     Column("gate_cpu_s", "s", "lower",
            "CPU-seconds of the gate beside the generator: decision, coding with marks, signing", 0),
     Column("gate_share", "", "lower", "the gate's part of all CPU-seconds of the clip", 0, 1),
@@ -180,7 +182,7 @@ def _judged(evidence: Evidence | None) -> Value:
 
 def _noted(made: Made | None) -> dict[str, Value]:
     if made is None:
-        names = ("mark_psnr_db", "mark_snr_db", "gate_cpu_s", "gate_share")
+        names = ("mark_psnr_db", "mark_snr_db", "visible_label", "gate_cpu_s", "gate_share")
         return dict.fromkeys(names, _NOT_MADE)
     found: dict[str, Value] = {}
     for name, key, what in (
@@ -189,6 +191,7 @@ def _noted(made: Made | None) -> dict[str, Value]:
     ):
         values = [mark.get(key) for mark in made.marks if mark.get(key) is not None]
         found[name] = float(str(values[0])) if values else f"the gate marked no {what}"
+    found["visible_label"] = float("visible_label" in made.details)
     steps = {step: cost for step, cost in made.cost.items() if step != "total_cpu_s"}
     total, gate = sum(steps.values()), sum(c for step, c in steps.items() if step != "generate")
     found["gate_cpu_s"] = gate

@@ -169,6 +169,7 @@ def test_safety_stands_beside_quality(works: dict[str, Work], room: Workspace) -
     assert set(ours) == {safety.info().score_name(c) for c in safety.info().columns}
     assert ours["safety.credential"] == ours["safety.declared"] == ours["safety.recovered"] == 1.0
     assert ours["safety.recovered_crf28"] == 1.0
+    assert ours["safety.visible_label"] == 0.0  # drawn scenes need none
     psnr, share = ours["safety.mark_psnr_db"], ours["safety.gate_share"]
     assert isinstance(psnr, float)
     assert 38 < psnr < 50
@@ -308,4 +309,4 @@ def test_what_gating_cost(
     labelled = replace(works["ball"], made=made)
     (one, _) = pricing.prices(suite, "world", [labelled], {"brightness": _Brightness()}, place,
                               workspace=room)  # fmt: skip
-    assert (one.released, one.cost) == ("the release carries a visible label", None)
+    assert (one.labelled, level.labelled) == (True, False)

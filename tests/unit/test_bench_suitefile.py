@@ -301,3 +301,17 @@ def test_a_folder_of_the_inputs_gives_the_source(tmp_path: Path) -> None:
     for role in ("source", "reference"):
         assert found["global-warm"].sample.media[role] == inputs / "sea.mp4"
     assert "source" not in work.from_folder(suite, "sys", clips)[3].sample.media
+
+
+def test_the_suites_in_the_docs_load(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs/bench-suites.md"
+    mine, vbench = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    (tmp_path / "shoe.jpg").write_bytes(b"x")
+    suite = load(tmp_path, mine)
+    assert suite.items[0].beside == {"source": "shoe", "reference": "ball"}
+    assert suite.items[0].clips == ("shoe_v2",)
+    assert (suite.size, suite.requires) == ((640, 360), ("motion",))
+    folder = tmp_path / "prompts_per_dimension"
+    folder.mkdir()
+    (folder / "scene.txt").write_text("a red kite\n")
+    assert len(load(tmp_path, vbench.replace("/data/VBench", ".")).items) == 5
