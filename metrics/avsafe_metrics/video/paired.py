@@ -57,9 +57,12 @@ class PairedMeter(QuietMeter):
         refuse_mismatch(clip)
         self._compare, self._conclude = compare, conclude
         self._rows: list[tuple[float, ...]] = []
+        self._last = -1
 
     def frame(self, view: View, beside: View | None) -> None:
-        if beside is not None:
+        # the reference's last frame stands for one more frame time: it is no counterpart twice
+        if beside is not None and beside.index != self._last:
+            self._last = beside.index
             self._rows.append(self._compare(view, beside))
 
     def finish(self, gathered: Gathered) -> Mapping[str, Value]:

@@ -69,8 +69,9 @@ def sharpness(luma: NDArray[np.uint8]) -> tuple[float, float] | None:
     picture = luma.astype(np.float32)
     once = cv2.GaussianBlur(picture, (0, 0), FINE)
     twice = cv2.GaussianBlur(picture, (0, 0), COARSE)
-    fine = cv2.norm(picture, once, cv2.NORM_L2SQR) / luma.size
-    coarse = cv2.norm(once, twice, cv2.NORM_L2SQR) / luma.size
+    # not OpenCV's norm, whose last digits depend on where an array lies in memory
+    fine = float(np.square(picture - once).mean(dtype=np.float64))
+    coarse = float(np.square(once - twice).mean(dtype=np.float64))
     noise = noise_level(luma)
     coarse -= _NOISE_COARSE * noise**2
     if coarse < _LEAST_DETAIL:

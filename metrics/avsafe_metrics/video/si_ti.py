@@ -32,10 +32,12 @@ def spatial_information(luma: NDArray[np.uint8]) -> float:
 
     if min(luma.shape) < 3:
         raise ValueError(f"{luma.shape[1]}x{luma.shape[0]} pixels: the Sobel filter needs 3x3")
-    gx = cv2.Sobel(luma, cv2.CV_32F, 1, 0)[1:-1, 1:-1]
+    gx = cv2.Sobel(luma, cv2.CV_32F, 1, 0)[1:-1, 1:-1].astype(np.float64)
     gy = cv2.Sobel(luma, cv2.CV_32F, 0, 1)[1:-1, 1:-1]
-    _, deviation = cv2.meanStdDev(cv2.magnitude(np.ascontiguousarray(gx), np.ascontiguousarray(gy)))
-    return float(deviation[0, 0]) * LIMITED
+    squares = gx * gx + np.square(gy, dtype=np.float64)  # whole numbers: their sum is exact
+    # not OpenCV's meanStdDev, whose last digits depend on where an array lies in memory
+    variance = squares.mean() - np.sqrt(squares).mean() ** 2
+    return float(np.sqrt(max(0.0, variance))) * LIMITED
 
 
 def temporal_information(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
