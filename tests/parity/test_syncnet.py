@@ -11,7 +11,6 @@ import sys
 import types
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -19,6 +18,7 @@ from avsafe import testing
 from avsafe_metrics.sync import syncnet, syncnet_input
 from avsafe_metrics.sync.syncnet_network import Encoders
 
+cv2 = pytest.importorskip("cv2")
 torch = pytest.importorskip("torch")
 pytest.importorskip("python_speech_features")
 wavfile = pytest.importorskip("scipy.io.wavfile")

@@ -93,7 +93,7 @@ class Encoders:
         return np.asarray(y.cpu().numpy(), np.float32)
 
     def sound(self, mfcc: NDArray[Any], count: int) -> NDArray[np.float32]:
-        """(k, 13), number of windows -> (count, d); window ``i`` begins at step 4 ``i``, 20 long."""
+        """(k, 13), number of windows -> (count, d); window ``i`` begins at step 4 ``i``."""
         import torch
 
         turned = torch.from_numpy(np.ascontiguousarray(mfcc.T)).float()
