@@ -245,21 +245,25 @@ def values(metrics: dict[str, Metric], frames: Frames, clean: Frames) -> dict[st
     return {name: value for each in found.values() for name, value in each.values.items()}
 
 
-def ladders(count: int, frames: int, side: int) -> list[dict[str, Any]]:
-    rows = []
+def ladders(count: int, frames: int, side: int, path: Path) -> list[dict[str, Any]]:
+    """A row for each clip, damage and strength; those that ``path`` has are not measured again."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    done = {(row["clip"], row["damage"], row["strength"]) for row in rows}
     clips = [(name, real, tuple(DAMAGES)) for name in REAL[:count]]
-    clips += [(prompt, world, tuple(DAMAGES)) for prompt in WORLDS]
     clips += [(name, real, IN_TIME) for name in MORE[:count]]
+    clips += [(prompt, world, tuple(DAMAGES)) for prompt in WORLDS]
     for name, load, damages in clips:
-        clean = load(name, frames, side)
+        wanted = [("none", 0), *((damage, k) for damage in damages for k in (1, 2, 3))]
+        wanted = [(damage, k) for damage, k in wanted if (name, damage, k) not in done]
+        clean = load(name, frames, side) if wanted else []
         metrics = made((*ALONE, *PAIRED) if damages is not IN_TIME else TEMPORAL)
-        rows.append({"clip": name, "damage": "none", "strength": 0,
-                     "values": values(metrics, clean, clean)})  # fmt: skip
-        for damage in damages:
-            for k in range(3):
-                damaged = DAMAGES[damage](clean, k, np.random.default_rng(7))
-                rows.append({"clip": name, "damage": damage, "strength": k + 1,
-                             "values": values(metrics, damaged, clean)})  # fmt: skip
+        for damage, k in wanted:
+            rng = np.random.default_rng(7)
+            damaged = DAMAGES[damage](clean, k - 1, rng) if k else clean
+            rows.append({"clip": name, "damage": damage, "strength": k,
+                         "values": values(metrics, damaged, clean)})  # fmt: skip
+            with path.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
         print(name, flush=True)
     return rows
 
@@ -385,17 +389,24 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--side", type=int, default=360)
-    parser.add_argument("--only", choices=("ladders", "cost"))
+    parser.add_argument("--rows", type=Path, help="folder of the rows, if not that of the report")
+    parser.add_argument("--only", choices=("ladders", "cost", "report"))
     given = parser.parse_args()
     cv2.setNumThreads(1)
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "figures.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    if given.only != "ladders":
+    if given.only in (None, "cost"):
         found["cost"] = cost()
     if given.only != "cost":
         found["run"] = {"clips": given.clips, "frames": given.frames, "side": given.side}
-        found["summary"] = summary(ladders(given.clips, given.frames, given.side))
+        name = f"{given.frames}x{given.side}.jsonl"  # takes up where a stopped run left off
+        rows_path = (given.rows or given.out) / name
+        if given.only == "report":
+            rows = [json.loads(line) for line in rows_path.read_text().splitlines()]
+        else:
+            rows = ladders(given.clips, given.frames, given.side, rows_path)
+        found["summary"] = summary(rows)
     path.write_text(json.dumps(found, indent=1) + "\n")
     (given.out / "report.md").write_text(report(found))
 
