@@ -120,7 +120,9 @@ def sets(systems: Sequence[str]) -> dict[str, Any]:
             "metric": "frechet", "value": 120.0 + 10 * i, "low": 110.0 + 10 * i,
             "high": 131.0 + 10 * i, "n_scored": 46, "n_expected": 48,
             "interval": "95 % bootstrap",
-            "details": {"split_half_floor": 41.5, "n_reference": 200, "dimensions": 64},
+            "details": {"reference_clips": 200, "features": 64, "floor": {
+                "mean": 41.5, "high": 44.0, "at_size": 131.5 + 10 * i,
+                "low_at_size": 128.0 + 10 * i, "n": 46, "m": 154, "splits": 10, "apart": True}},
         }}
         for i, system in enumerate(systems)
     }  # fmt: skip

@@ -20,6 +20,7 @@ from avsafe.bench.runfolder import RunFolder, ScoreInfo
 from avsafe.errors import UsageError
 
 _SAME = 1e-6  # relative: more is another number
+_NO_MATTER = ("out", "jobs", "executor")  # settings that change no score
 
 
 def compare(
@@ -98,7 +99,7 @@ def _settings(one: RunFolder, two: RunFolder) -> list[str]:
     for part in ("settings", "environment"):
         a, b = one.run.get(part) or {}, two.run.get(part) or {}
         for key in sorted(a.keys() | b.keys()):
-            if key not in ("out", "jobs") and a.get(key) != b.get(key):
+            if key not in _NO_MATTER and a.get(key) != b.get(key):
                 warnings.append(f"{part}: {key} was {a.get(key)!r}, is {b.get(key)!r}")
     a_paths, b_paths = _decoders(one), _decoders(two)
     if a_paths != b_paths:

@@ -48,7 +48,7 @@ def test_every_figure_says_n_of_n(figures: dict[str, Any]) -> None:
     assert plain["sharpness"]["n_clusters"] == 16
     assert plain["sharpness"]["interval"] == "95 % BCa bootstrap and t, 16 clusters"
     assert plain["safe"]["interval"] == "95 % Wilson, 16 clusters"
-    assert plain["frechet"]["details"]["split_half_floor"] == 41.5
+    assert plain["frechet"]["details"]["floor"]["mean"] == 41.5
     missing = plain["clip_score"]
     assert missing["value"] is None
     assert missing["reason"].startswith("weights 'clip' were not given")

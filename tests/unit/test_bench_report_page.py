@@ -115,7 +115,8 @@ def test_it_says_what_was_found_and_where_nothing_was(page: str) -> None:
     assert "n 46 of 48" in text
     assert "weights 'clip' were not given: --weights clip=FILE" in page.replace("&#x27;", "'")
     assert "the file ends after N bytes" in text
-    assert "2.89 × floor" in text
+    assert "41.5 up to 44; 46 and 154 clips" in text
+    assert "beyond the reference's own spread" in page.replace("&#x27;", "'")
     assert "sandbox, libav 62 (144 clips)" in text
 
 

@@ -46,39 +46,41 @@ def set_figures(figures: Figures) -> str:
             figure = found[name]
             if figure["value"] is None:
                 continue
-            details = figure.get("details") or {}
-            floor = _floor(details)
-            above = ""
-            if isinstance(floor, float) and floor > 0:
-                above = f"{figure['value'] / floor:.2f} × floor"
-            rest = "; ".join(f"{escape(_words(k))} {escape(_short(v))}" for k, v in details.items()
-                             if "floor" not in k)  # fmt: skip
+            details = dict(figure.get("details") or {})
+            floor = details.pop("floor", None)
+            rest = "; ".join(f"{escape(_words(k))} {escape(_short(v))}" for k, v in details.items())
             rows.append([
                 f"{fig.label(info)} {fig.arrow(info)}", name_of(figures, system),
                 f"{fig.value_of(figure)}<small>{fig.span_of(figure)}</small>",
-                _short(floor) if floor is not None else "not given", above,
-                f"{figure['n_scored']} of {figure['n_expected']}", f"<small>{rest}</small>",
+                *_against_floor(floor), f"{figure['n_scored']} of {figure['n_expected']}",
+                f"<small>{rest}</small>",
             ])  # fmt: skip
     if not rows:
         return ""
-    head = ["score", "system", "figure", "split-half floor", "", "clips", "details"]
+    head = ["score", "system", "figure", "split-half floor", "at its size", "what follows",
+            "clips", "details"]  # fmt: skip
     return (
         "<p class='quiet'>One figure for a whole set: no clip has one, so there is no paired test. "
-        "The split-half floor is the distance between two random halves of one set: what sampling "
-        "alone gives at half the size: a figure near it says that the sets are alike as far as so "
-        "few clips can tell. Fréchet distances are biased upwards for few clips; compare only "
-        f"sets of one size.</p>{table(head, rows, numbers=(2, 3, 4, 5))}"
+        "The split-half floor is the distance between two parts of the reference itself: what "
+        "clips as good as the reference would score. Beside it the system at just that size, for "
+        "distances between few clips are biased upwards; the small figures are the highest floor "
+        "and the lowest distance of all splits. Compare the figures of two systems only where n is "
+        f"the same.</p>{table(head, rows, numbers=(2, 3, 4, 6))}"
     )
 
 
-def _floor(details: Mapping[str, Any]) -> float | None:
-    for name, value in details.items():
-        if "floor" in name:
-            if isinstance(value, Mapping):
-                value = value.get("value", value.get("mean"))
-            if isinstance(value, int | float):
-                return float(value)
-    return None
+def _against_floor(floor: Any) -> tuple[str, str, str]:
+    """The floor, the system at the floor's size, and whether they are apart."""
+    if not isinstance(floor, Mapping) or floor.get("mean") is None:
+        return "not given", "–", ""
+    n = f"{floor.get('n', '?')} and {floor.get('m', '?')} clips"
+    told = "beyond the reference's own spread" if floor.get("apart") else "not told from chance"
+    return (
+        f"{_short(floor['mean'])}<small>up to {_short(floor.get('high', '?'))}; {n}</small>",
+        f"{_short(floor.get('at_size', '?'))}<small>from {_short(floor.get('low_at_size', '?'))}"
+        "</small>",
+        told,
+    )
 
 
 def _words(name: str) -> str:
@@ -88,6 +90,10 @@ def _words(name: str) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if value is None:
+        return "not given"
     if isinstance(value, Mapping):
         return ", ".join(f"{_words(str(k))} {_short(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
@@ -96,7 +102,8 @@ def _short(value: Any) -> str:
 
 
 def not_computed(figures: Figures, found: RunFolder) -> str:
-    items = [f"<code>{escape(metric)}</code>: {escape(why)}"
+    items = [escape(str(note)) for note in found.run.get("notes") or ()]
+    items += [f"<code>{escape(metric)}</code>: {escape(why)}"
              for metric, why in figures["not_computed"].items()]  # fmt: skip
     if figures["tables"]["why"]:
         items.append(escape(figures["tables"]["why"]))
