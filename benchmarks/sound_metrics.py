@@ -67,7 +67,11 @@ SPOKEN = (
     ("en-gb", "The train to the north leaves at nine. Please keep your ticket until the end."),
     ("de", "Der Zug nach Norden fährt um neun. Bitte behalten Sie die Karte bis zum Ende."),
 )
-NONE = -1e6
+ORDER = (
+    "dfrf_french", "espeak_en-gb", "difffoley_drum", "retalking_1", "videollama_applause",
+    "grid_bbaf2n", "videollama_dog_barking", "omnihuman_video_div4", "espeak_de",
+)  # fmt: skip
+NONE = -1e6  # the strength of no damage
 Step = tuple[float, Callable[[Sound], Sound]]  # how strong, and what is done
 
 
@@ -76,7 +80,7 @@ def main() -> None:
     parser.add_argument("--media", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--speakers", type=Path)
-    parser.add_argument("--clips", type=int, default=100, help="the first so many of each kind")
+    parser.add_argument("--parts", default="ladders,parity,speakers")
     options = parser.parse_args()
     metrics: dict[str, Metric] = {
         metric.info.name: metric
@@ -88,14 +92,41 @@ def main() -> None:
     }  # fmt: skip
     for metric in metrics.values():
         metric.prepare()
-    speech = {Path(name).stem: cut(options.media / name) for name in SPEECH[: options.clips]}
-    speech |= {f"espeak_{voice}": said(voice, text) for voice, text in SPOKEN[: options.clips]}
-    scenes = {Path(name).stem: cut(options.media / name) for name in SCENES[: options.clips]}
-    clips = speech | scenes
+    clips = {Path(name).stem: cut(options.media / name) for name in (*SPEECH, *SCENES)}
+    clips |= {f"espeak_{voice}": said(voice, text) for voice, text in SPOKEN}
+    options.out.mkdir(parents=True, exist_ok=True)
+    file = options.out / "figures.json"
+    figures: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+
+    def keep() -> None:
+        file.write_text(json.dumps(figures, indent=1) + "\n")
+        (options.out / "report.md").write_text(page(figures))
+
+    figures["seconds_of_each"] = SECONDS
+    figures["weights"] = {k: v for m in metrics.values() for k, v in m.digests().items()}
+    if "ladders" in options.parts:
+        for found in climb(clips, metrics):
+            figures |= found
+            keep()
+    if "parity" in options.parts:
+        figures["parity"] = parity(clips, metrics)
+        keep()
+    if "speakers" in options.parts:
+        similar = metrics["speaker_similarity"]
+        figures["speakers"] = {"halves": halves(options.media, similar)}
+        if options.speakers:
+            figures["speakers"]["utterances"] = utterances(options.speakers, similar)
+        keep()
+
+
+def climb(clips: Mapping[str, Sound], metrics: dict[str, Metric]) -> Iterator[dict[str, Any]]:
+    """All ladders on each clip; figures over the clips so far, after each."""
     rows: list[dict[str, Any]] = []
     cpu: dict[str, float] = defaultdict(float)
     seconds: dict[str, float] = defaultdict(float)
-    for name, clean in clips.items():
+    done: list[str] = []
+    for name in ORDER:
+        clean = clips[name]
         untouched = play(metrics, clean, clean)
         for ladder, steps in ladders().items():
             everything = [(NONE, untouched)]
@@ -108,26 +139,19 @@ def main() -> None:
                     if any(isinstance(value, float) for value in found.values.values()):
                         cpu[metric] += found.cpu_s
                         seconds[metric] += clean.duration_s
+        done.append(name)
         print(name, flush=True)
-    figures = {
-        "clips": {"speech": list(speech), "scenes": list(scenes)},
-        "seconds_of_each": SECONDS,
-        "ladders": {n: [s for s, _ in steps] for n, steps in ladders().items()},
-        "follows": follows(rows),
-        "medians": medians(rows),
-        "snr": snr_error(rows),
-        "cpu_s_per_minute": {m: round(60 * cpu[m] / seconds[m], 2) for m in metrics if seconds[m]},
-        "parity": parity(clips, metrics),
-        "speakers": {"halves": halves(options.media, metrics["speaker_similarity"])},
-        "weights": {k: v for m in metrics.values() for k, v in m.digests().items()},
-    }
-    if options.speakers:
-        figures["speakers"]["utterances"] = utterances(
-            options.speakers, metrics["speaker_similarity"]
-        )
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
-    (options.out / "report.md").write_text(page(figures))
+        scenes = [clip for clip in done if clip in scenes_named()]
+        yield {
+            "clips": {"speech": [clip for clip in done if clip not in scenes], "scenes": scenes},
+            "ladders": {n: [s for s, _ in steps] for n, steps in ladders().items()},
+            "follows": follows(rows),
+            "medians": medians(rows),
+            "snr": snr_error(rows),
+            "cpu_s_per_minute": {
+                m: round(60 * cpu[m] / seconds[m], 2) for m in metrics if seconds[m]
+            },
+        }
 
 
 # ---------------------------------------------------------------- sounds
@@ -493,22 +517,28 @@ def page(figures: dict[str, Any]) -> str:
             lines.append(f"| {column} | " + " | ".join(cells) + " |")
     lines += ["", "## speech_snr against the true ratio", "Least, median, largest, clips.", ""]
     lines += [f"- {name}: {', '.join(map(str, v))}" for name, v in figures["snr"].items()]
-    lines += [
+    if "parity" in figures:
+        lines += parity_lines(figures["parity"])
+    lines += ["", "## Speakers"]
+    for name, one in figures.get("speakers", {}).items():
+        lines.append(f"- {name}: " + ", ".join(f"{k} {v}" for k, v in one.items()))
+    lines += ["", "## CPU-seconds per minute of sound", "| metric | CPU-s |", "|---|---|"]
+    lines += [f"| {name} | {value:g} |" for name, value in figures["cpu_s_per_minute"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def parity_lines(found: dict[str, Any]) -> list[str]:
+    lines = [
         "",
         "## Parity",
         "| what | against | largest difference | values |",
         "|---|---|---|---|",
     ]
-    for name, one in figures["parity"].items():
-        said = one["difference"]
-        shown = said if isinstance(said, str) else f"{said:.2g}"
+    for name, one in found.items():
+        difference = one["difference"]
+        shown = difference if isinstance(difference, str) else f"{difference:.2g}"
         lines.append(f"| {name} | {one['against']} | {shown} | {one.get('clips', '')} |")
-    lines += ["", "## Speakers"]
-    for name, one in figures["speakers"].items():
-        lines.append(f"- {name}: " + ", ".join(f"{k} {v}" for k, v in one.items()))
-    lines += ["", "## CPU-seconds per minute of sound", "| metric | CPU-s |", "|---|---|"]
-    lines += [f"| {name} | {value:g} |" for name, value in figures["cpu_s_per_minute"].items()]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 if __name__ == "__main__":
