@@ -104,8 +104,8 @@ def _dis(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.floa
     """Dense inverse search (Kroeger et al. 2016), OpenCV's preset "medium".
 
     Of three presets and three sizes the best at telling damage in time from motion on 16 real clips
-    (docs/metrics/video.md; benchmarks/flow_choice.py): "fast" takes a quarter of the time and leaves
-    2.4 times the squared error on clean clips. The number of threads does not change the result.
+    (docs/metrics/video.md; benchmarks/flow_choice.py): "fast" takes a quarter of the time and
+    leaves 2.4 times the squared error on clean clips. Threads do not change the result.
     """
     import cv2
 
