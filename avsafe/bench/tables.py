@@ -33,10 +33,16 @@ def reasons(folder: Path | str) -> pd.DataFrame:
     """The same shape as ``scores``, with the reason wherever a value is missing."""
     pandas, found = _pandas(), runfolder.read(Path(folder))
     rows = {
-        key: {name: found.reasons[name].get(key) for name in found.scores}
+        key: {name: _reason(found, name, key) for name in found.scores}
         for key in sorted(found.clips)
     }
     return _indexed(pandas, rows)
+
+
+def _reason(found: runfolder.RunFolder, score: str, key: runfolder.Key) -> str | None:
+    if key in found.values[score]:
+        return None
+    return found.reasons[score].get(key) or found.clips[key].get("reason") or "it was not measured"
 
 
 def aggregates(folder: Path | str) -> pd.DataFrame:
