@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     Features = Mapping[str, Mapping[str, NDArray[Any]]]  # sample id -> name -> (k, d)
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 REFERENCE = "(reference)"  # the system under which the reference set's clips stand
 
@@ -67,7 +68,7 @@ class Options:
     inputs: Path | None = None  # the suite's inputs, for clips that were made from them elsewhere
     weights: Mapping[str, str] = field(default_factory=dict)
     metrics: tuple[str, ...] | None = None  # only these of the suite's
-    limit: int | None = None  # items a system
+    limit: int | None = None  # items a system, evenly spaced
     seconds: float | None = None  # of each clip; None: all of it
     jobs: int = 1
     executor: str = "local"
@@ -215,13 +216,14 @@ def _code_of(metric: Metric) -> list[Path]:
 def gathered(suite: SuiteFile, options: Options, progress: Progress) -> list[Work]:
     """Every clip of every system, with a problem where there is none."""
     found: list[Work] = []
+    items = {item.item_id for item in spread(suite.items, options.limit)}
     for system, folder in options.videos:
         clips = work.from_folder(suite, system, folder, options.reference, options.inputs)
-        found += clips[: options.limit]
+        asked = [clip for clip in clips if clip.item in items]
+        found += asked if options.limit and asked else spread(clips, options.limit)
     for generator in options.generators:
-        found += work.from_generator(
-            suite, generator, options.out, limit=options.limit, progress=progress
-        )
+        asked_for = suite.only(frozenset(items)) if suite.items else suite
+        found += work.from_generator(asked_for, generator, options.out, progress=progress)
     names = [w.system for w in found]
     doubled = {a for a, _ in options.videos if [b for b, _ in options.videos].count(a) > 1}
     if doubled or set(options.generators) & {a for a, _ in options.videos}:
@@ -229,6 +231,18 @@ def gathered(suite: SuiteFile, options: Options, progress: Progress) -> list[Wor
     if not names:
         raise UsageError("There is no clip to measure.")
     return found
+
+
+def spread(items: Sequence[T], limit: int | None) -> list[T]:
+    """``limit`` of some items, evenly spaced, so that no part of a suite is left out.
+
+    >>> spread("abcdefg", 3)
+    ['a', 'd', 'g']
+    """
+    if limit is None or limit >= len(items):
+        return list(items)
+    places = np.linspace(0, len(items) - 1, limit).round().astype(int)
+    return [items[int(place)] for place in places]
 
 
 def reference_works(works: Sequence[Work], folder: Path | None) -> list[Work]:
