@@ -32,11 +32,12 @@ def spatial_information(luma: NDArray[np.uint8]) -> float:
 
     if min(luma.shape) < 3:
         raise ValueError(f"{luma.shape[1]}x{luma.shape[0]} pixels: the Sobel filter needs 3x3")
-    gx = cv2.Sobel(luma, cv2.CV_32F, 1, 0)[1:-1, 1:-1].astype(np.float64)
+    gx = cv2.Sobel(luma, cv2.CV_32F, 1, 0)[1:-1, 1:-1]
     gy = cv2.Sobel(luma, cv2.CV_32F, 0, 1)[1:-1, 1:-1]
-    squares = gx * gx + np.square(gy, dtype=np.float64)  # whole numbers: their sum is exact
+    squares = gx * gx + gy * gy  # whole numbers below 2^24: exact, and so is their sum
     # not OpenCV's meanStdDev, whose last digits depend on where an array lies in memory
-    variance = squares.mean() - np.sqrt(squares).mean() ** 2
+    mean = float(np.sqrt(squares).mean(dtype=np.float64))
+    variance = float(squares.mean(dtype=np.float64)) - mean**2
     return float(np.sqrt(max(0.0, variance))) * LIMITED
 
 
