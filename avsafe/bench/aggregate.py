@@ -261,7 +261,9 @@ def failures(found: RunFolder) -> list[dict[str, Any]]:
         status = str(clip.get("status", "ok"))
         if status != "ok":
             why = str(clip.get("reason") or "no reason was written")
-            groups.setdefault((key[0], "", status, runfolder.pattern(why)), {})[_name(key)] = why
+            groups.setdefault((key[0], "", status, runfolder.pattern(why, key)), {})[_name(key)] = (
+                why
+            )
             continue
         for name, info in found.scores.items():
             if info.scope != "clip" or _declared_reason(found, name) or key in found.values[name]:
@@ -269,7 +271,7 @@ def failures(found: RunFolder) -> list[dict[str, Any]]:
             why = reason_of(found, info, key)
             status = found.statuses.get((info.metric, key), "failed")
             status = "unscored" if status == "ok" else status
-            mark = (key[0], info.metric, status, runfolder.pattern(why))
+            mark = (key[0], info.metric, status, runfolder.pattern(why, key))
             groups.setdefault(mark, {}).setdefault(_name(key), why)
     lines = [
         {
@@ -287,7 +289,8 @@ def failures(found: RunFolder) -> list[dict[str, Any]]:
 
 
 def _name(key: runfolder.Key) -> str:
-    return key[1] + (f" #{key[2]}" if key[2] not in ("", "0") else "")
+    which = runfolder.take(key)
+    return f"{key[1]} #{which}" if which else key[1]
 
 
 def _not_computed(found: RunFolder) -> dict[str, str]:
@@ -356,7 +359,7 @@ def parquet_missing() -> str | None:
     from importlib.util import find_spec
 
     if find_spec("pyarrow") is None:
-        return "scores.parquet was not written: pip install 'avsafe[bench]' (pyarrow)"
+        return "pyarrow is not here: pip install 'avsafe[bench]'"
     return None
 
 

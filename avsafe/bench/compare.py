@@ -2,7 +2,7 @@
 
 1. the suites must be the same, and a metric counts only in one version with one set of weights
 2. systems are matched by name (or the two single ones, or as told)
-3. paired differences b - a of every score of clips, corrected by Holm as one family
+3. paired differences b - a of every score of clips; Holm within headline scores, and the others
 4. clips whose bytes are equal must score equal: where they do not, the measuring changed
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from avsafe.bench import inference, runfolder
-from avsafe.bench.aggregate import correct
+from avsafe.bench.aggregate import ALPHA, correct
 from avsafe.bench.runfolder import RunFolder, ScoreInfo
 from avsafe.errors import UsageError
 
@@ -46,9 +46,11 @@ def compare(
     for before, after in matched.items():
         lines += _lines(one, two, before, after, refused, seed)
     tested = [line for line in lines if line.get("p") is not None]
-    correct(tested)
-    for line in tested:
-        line["verdict"] = verdict(line)
+    for headline in (True, False):
+        family = [line for line in tested if line["headline"] == headline]
+        correct(family)
+        for line in family:
+            line["verdict"] = verdict(line, len(family))
     return {
         "suite": one.run["suite"],
         "a": one.folder.name,
@@ -65,8 +67,11 @@ def compare(
     }
 
 
-def verdict(line: Mapping[str, Any]) -> str:
-    """better | worse | different | not told apart, of b against a."""
+def verdict(line: Mapping[str, Any], family: int) -> str:
+    """better | worse | different | not told apart | too few to tell, of b against a, among so many
+    comparisons."""
+    if line["difference"] != 0 and line["least_p"] * family >= ALPHA:
+        return "too few to tell"
     if not line["significant"] or line["difference"] == 0:
         return "not told apart"
     if line["direction"] == "none":
@@ -267,8 +272,8 @@ def as_text(found: Mapping[str, Any]) -> str:
             ]
             out.append("  ".join(cells).rstrip())
     out.append(
-        f"\n{found['comparisons']} comparisons in one family; differences are {found['b']} minus "
-        f"{found['a']} on common items, intervals and p by clusters."
+        f"\n{found['comparisons']} comparisons, {found['b']} minus {found['a']} on common items, by "
+        "clusters;\nHolm's correction within the headline scores and within the others."
     )
     for systems, same in found["same_clips"].items():
         for name, moved in same["moved"].items():

@@ -192,15 +192,32 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def pattern(reason: str) -> str:
-    """A reason without its numbers, so that equal reasons count together.
+def pattern(reason: str, key: Key = ("", "", "")) -> str:
+    """A reason without its numbers and without the clip's own name, so that equal reasons count
+    together.
 
     >>> pattern("no face in 41 of 50 frames")
     'no face in N of N frames'
+    >>> pattern("no file ball-2.mp4", ("ours", "ball-2", ""))
+    'no file ….mp4'
     """
     import re
 
-    return re.sub(r"\d+(?:\.\d+)?", "N", reason)
+    for name in sorted({key[1], key[2]} - {""}, key=len, reverse=True):
+        if not name.isdigit():
+            reason = reason.replace(name, "…")
+    return re.sub(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*[A-Za-z])", "N", reason)
+
+
+def take(key: Key) -> str:
+    """Which of several clips of an item this is; empty where the item says it all.
+
+    >>> take(("ours", "ball", "ball")), take(("ours", "ball", "ball-2")), take(("ours", "b", "0"))
+    ('', '2', '')
+    """
+    _, item, sample = key
+    rest = sample.removeprefix(item).lstrip("-_#@ .:") if item else sample
+    return "" if rest in ("", "0") else rest
 
 
 def shown(names: Iterable[str], most: int = 5) -> list[str]:

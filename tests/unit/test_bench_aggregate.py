@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from avsafe.bench.aggregate import aggregate, parquet_missing
+from avsafe.bench.runfolder import pattern, take
 from avsafe.bench.worst import robust_z
 from avsafe.errors import UsageError
 from tests import bench_runs
@@ -219,3 +220,11 @@ def test_the_file_is_plain_json_without_nan(folder: Path, figures: dict[str, Any
         raise AssertionError(text)
 
     assert json.loads((folder / "aggregates.json").read_text(), parse_constant=refuse) == figures
+
+
+def test_reasons_that_differ_in_names_and_numbers_count_together() -> None:
+    same = {pattern(f"no file item {i:02d}.mp4 in ours, {i} tried", ("s", f"item {i:02d}", "0"))
+            for i in range(12)}  # fmt: skip
+    assert same == {"no file ….mp4 in ours, N tried"}
+    assert pattern("H264 at 16kHz, 3 of 4") == "H264 at 16kHz, N of N"
+    assert take(("s", "item", "item#3")) == "3"

@@ -153,3 +153,12 @@ def test_the_text_fits_a_terminal_and_the_json_is_plain(runs: Any) -> None:
     assert "better" in text
     assert max(len(line) for line in text.splitlines() if "warning" not in line) <= 120
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_few_clusters_among_many_comparisons_are_called_too_few(tmp_path: Path) -> None:
+    """Two clusters give p of 1 / 2 at least: whatever is seen is no evidence."""
+    a = bench_runs.write(tmp_path / "a", ["plain"], made=bench_runs.rows(["plain"], 3, 1))
+    b = bench_runs.write(tmp_path / "b", ["better"], made=bench_runs.rows(["better"], 3, 1))
+    line = _line(compare(a, b), "sharpness")
+    assert line["least_p"] * 4 > 0.05
+    assert line["verdict"] == "too few to tell"

@@ -111,7 +111,7 @@ def test_it_says_what_was_found_and_where_nothing_was(page: str) -> None:
     text = _text(page)
     assert "better is better than every other system on Sharpness, Flicker and Speech" in text
     assert "No system is best beyond doubt on Safe" in text
-    assert "144 clips expected, 2 failed" in text
+    assert "144 clips expected, 2 not scored" in text
     assert "n 46 of 48" in text
     assert "weights 'clip' were not given: --weights clip=FILE" in page.replace("&#x27;", "'")
     assert "the file ends after N bytes" in text
@@ -211,7 +211,7 @@ def test_a_run_of_which_nothing_could_be_read(tmp_path: Path) -> None:
     page = drawn(bench_runs.write(tmp_path, ["twin"], made=rows, run=run))
     checked(page)
     assert "A profile takes three headline scores" in page
-    assert "3 failed" in page
+    assert "3 not scored" in page
 
 
 def test_it_wants_the_figures_first(tmp_path: Path) -> None:

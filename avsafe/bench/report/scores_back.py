@@ -106,7 +106,7 @@ def not_computed(figures: Figures, found: RunFolder) -> str:
     items += [f"<code>{escape(metric)}</code>: {escape(why)}"
              for metric, why in figures["not_computed"].items()]  # fmt: skip
     if figures["tables"]["why"]:
-        items.append(escape(figures["tables"]["why"]))
+        items.append(f"scores.parquet: {escape(figures['tables']['why'])}")
     empty = [
         (system, name) for system, scores in figures["systems"].items()
         for name, figure in scores.items()

@@ -99,7 +99,7 @@ def _head(figures: Mapping[str, Any], found: RunFolder) -> str:
         f"{fig.counted(len(clusters), 'prompt or person', 'prompts or persons')}: "
         f"{fig.counted(len(found.clips), 'clip')} expected"
     )
-    failed = f", <b class='missed'>{len(bad)} failed</b>" if bad else ", all read"
+    failed = f", <b class='missed'>{len(bad)} not scored</b>" if bad else ", all read"
     computed = len(found.run["metrics"]) - len(figures["not_computed"])
     absent = len(figures["not_computed"])
     metrics = f"{fig.counted(computed, 'metric')} computed" + (
@@ -167,8 +167,9 @@ def _pairs(figures: Mapping[str, Any]) -> str:
         "<p class='quiet'>Differences of the first system minus the second, item by item, on items "
         "that both scored. p is of a sign-flip test of whole clusters (a prompt or a person), "
         f"corrected by Holm over the {fig.counted(sizes['headline'], 'comparison')} of the "
-        "headline scores. d<sub>z</sub> is the mean difference over its standard deviation between "
-        "items: about 0.2 small, 0.5 medium, 0.8 large (Cohen 1988).</p>"
+        "headline scores; intervals are not corrected. d<sub>z</sub> is the mean "
+        "difference over its standard deviation between items: about 0.2 small, 0.5 medium, 0.8 "
+        "large (Cohen 1988).</p>"
     )
     other = parts.pairs(figures, "other")
     more = (

@@ -9,7 +9,7 @@ from typing import Any
 from avsafe.bench.report import charts
 from avsafe.bench.report import figures as fig
 from avsafe.bench.report.parts import table
-from avsafe.bench.runfolder import Key, RunFolder
+from avsafe.bench.runfolder import Key, RunFolder, take
 
 Figures = Mapping[str, Any]
 MOST_AXES = 10
@@ -225,7 +225,8 @@ def _pair_table(figures: Figures, lines: Sequence[Mapping[str, Any]]) -> str:
         rows.append([
             f"{fig.label(info)} {fig.arrow(info)}", who,
             f"{fig.number(line['difference'], digits)}<small>{fig.span_of(ends)}</small>{drawn}",
-            told(line, info, digits), fig.p_value(line["p_holm"]), effect,
+            told(line, info, digits, figures["families"][line["family"]]),
+            fig.p_value(line["p_holm"]), effect,
             f"{100 * line['won']:.0f} %",
             f"{line['n']} of {line['n_expected']}<small>{line['n_clusters']} clusters</small>",
         ])  # fmt: skip
@@ -234,14 +235,17 @@ def _pair_table(figures: Figures, lines: Sequence[Mapping[str, Any]]) -> str:
     return f'<div class="pairs">{table(head, rows, numbers=(4, 5, 6, 7))}</div>'
 
 
-def told(line: Mapping[str, Any], info: Mapping[str, Any], digits: int) -> str:
-    """What a comparison says, in words."""
+def told(line: Mapping[str, Any], info: Mapping[str, Any], digits: int, family: int) -> str:
+    """What a comparison of a family of so many says, in words."""
     if line["better"]:
         return f"<b>{escape(line['better'])}</b> is better"
     if line["significant"]:
         return "different; neither end is better"
-    if line["least_p"] > 0.05:
-        return f"{line['n_clusters']} clusters are too few to tell"
+    if line["least_p"] * family >= 0.05:
+        return (
+            f"too few to tell<small>{fig.counted(line['n_clusters'], 'cluster')} cannot reach "
+            f"p &lt; .05 among {fig.counted(family, 'comparison')}</small>"
+        )
     seen = line["detectable"]
     if seen is None or seen <= 0:
         return "not told apart"
@@ -304,8 +308,9 @@ def worst(figures: Figures, show: Any) -> str:
 
 
 def clip_name(key: Key) -> str:
-    take = f" <small>take {escape(key[2])}</small>" if key[2] not in ("", "0") else ""
-    return f"<bdi>{escape(key[1])}</bdi>{take}"
+    which = take(key)
+    said = f" <small>take {escape(which)}</small>" if which else ""
+    return f"<bdi>{escape(key[1])}</bdi>{said}"
 
 
 def clips(figures: Figures, found: RunFolder, show: Any, most: int) -> str:
