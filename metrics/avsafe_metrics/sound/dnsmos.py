@@ -58,7 +58,7 @@ def log_mel(window: NDArray[np.float32]) -> NDArray[np.float32]:
         y=window[:-160], sr=RATE_HZ, n_fft=321, hop_length=160, n_mels=120
     )
     scaled = (librosa.power_to_db(mel, ref=np.max) + 40) / 40
-    return scaled.T.astype(np.float32)
+    return np.asarray(scaled.T, np.float32)
 
 
 class Dnsmos:

@@ -42,7 +42,8 @@ def pair(
     n = min(clip.size, other.size)
     if n < least_s * RATE_HZ:
         raise Unscorable(f"{n / RATE_HZ:.2f} s of sound: this needs {least_s:g} s")
-    clip, other = clip[:n], other[:n]
+    clip = clip if clip.size == n else clip[:n]  # the same array: what is known of it stays
+    other = other if other.size == n else other[:n]
     for sound, name in ((clip, "sound"), (other, role)):
         if not np.any(sound):
             raise Unscorable(f"the {name} is digital silence")

@@ -130,7 +130,7 @@ class SpeakerSimilarity:
         mels = mel_parts(spoken(x, self._voice.need(x, LEAST_SPEECH_S, what)))
         with torch.inference_mode():
             given = torch.from_numpy(mels).to(self._device)
-            parts = [self._encoder(some).cpu().numpy() for some in given.split(64)]
+            parts = [self._encoder(some).cpu().numpy() for some in torch.split(given, 64)]
         mean = np.concatenate(parts).mean(axis=0)
         return np.asarray(mean / np.linalg.norm(mean), np.float32)
 

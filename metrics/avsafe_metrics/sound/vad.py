@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -51,7 +51,8 @@ def speech_mask(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
 class Voice:
     """The detector. Two metrics that ask about the same array share one answer."""
 
-    _last: tuple[weakref.ref[NDArray[np.float32]], NDArray[np.bool_]] | None = None
+    # the last two arrays (a sound and its reference) and their masks
+    _known: ClassVar[list[tuple[weakref.ref[NDArray[np.float32]], NDArray[np.bool_]]]] = []
 
     def __init__(self) -> None:
         self._path = shipped("silero_vad", "data/silero_vad_16k_sequence.onnx", "silero-vad")
@@ -78,9 +79,12 @@ class Voice:
 
     def mask(self, x: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which frames of 32 ms are speech."""
-        if Voice._last is None or Voice._last[0]() is not x:
-            Voice._last = (weakref.ref(x), speech_mask(self.probabilities(x)))
-        return Voice._last[1]
+        for known, mask in Voice._known:
+            if known() is x:
+                return mask
+        mask = speech_mask(self.probabilities(x))
+        Voice._known[:] = [*Voice._known[-1:], (weakref.ref(x), mask)]
+        return mask
 
     def need(self, x: NDArray[Any], least_s: float, what: str = "sound") -> NDArray[np.bool_]:
         """The mask. Raises ``Unscorable`` when less than ``least_s`` of ``x`` are speech."""
