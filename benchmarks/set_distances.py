@@ -34,7 +34,7 @@ from avsafe_metrics.sets.backbones import motion_texture, sound_texture
 from avsafe_metrics.sets.fd_motion_texture import FdMotionTexture
 from avsafe_metrics.sets.fd_sound_texture import FdSoundTexture
 from avsafe_metrics.sets.frechet import frechet_distance
-from avsafe_metrics.sets.resampling import split_half
+from avsafe_metrics.sets.resampling import split_half, two_sample
 from avsafe_metrics.sets.rows import table
 
 SECONDS = 12.0
@@ -84,6 +84,8 @@ def against(x: Features, y: Features) -> dict[str, object]:
     floor = split_half(rows, known, frechet_distance)
     value = frechet_distance(rows.values, known.values)
     out = {"value": value, "clips": rows.samples, "rows": len(rows.values)}
+    test = two_sample(rows, known)
+    out["p_value"] = None if test is None else test.p_value
     return out | ({} if floor is None else asdict(floor) | {"apart": floor.apart})
 
 
@@ -214,20 +216,22 @@ def report(document: dict) -> str:
         ]
         lines += [
             "", f"Other clips against {part['reference']}:", "",
-            "| clips | n | distance | at size | floor (mean, largest of 10) | beyond the floor |",
-            "|---|---|---|---|---|---|",
+            "| clips | n | distance | at size | floor (mean, largest) | beyond the floor | p |",
+            "|---|---|---|---|---|---|---|",
         ]  # fmt: skip
         for name, d in part["sets"].items():
             lines.append(
                 f"| {name} | {d['clips']} | {d['value']:.1f} | {d['at_size']:.1f} (n = {d['n']}) | "
-                f"{d['mean']:.1f}, {d['high']:.1f} | {'yes' if d['apart'] else 'no'} |"
+                f"{d['mean']:.1f}, {d['high']:.1f} | {'yes' if d['apart'] else 'no'} | "
+                f"{d['p_value']:.3f} |"
             )
         lines.append("")
     lines += [
         "Beyond the floor: every one of ten draws of the clips lies further from a part of the "
-        "reference than the parts of the reference ever lie from one another. Clips of other "
-        "subjects are at a distance too, real or not: the row of real people shows how much of it "
-        "is that.", "",
+        "reference than the parts of the reference ever lie from one another.",
+        "p: permutation test of the energy distance over whole clips (`details.two_sample`).",
+        "Clips of other subjects are at a distance too, real or not: the row of real people shows "
+        "how much of a distance can be that.", "",
     ]  # fmt: skip
     return "\n".join(lines)
 
@@ -236,6 +240,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("reports/set_distances"))
     parser.add_argument("--kept", type=Path)
+    parser.add_argument(
+        "--sets-only", action="store_true", help="leave the damage figures of --out as they are"
+    )
     options = parser.parse_args()
     root = testing.media_folder()
     if root is None:
@@ -245,6 +252,9 @@ def main() -> None:
     if options.kept and options.kept.exists():
         with np.load(options.kept, allow_pickle=False) as arrays:
             kept = {name: arrays[name] for name in arrays.files}
+    before = {}
+    if options.sets_only:
+        before = json.loads((options.out / "figures.json").read_text("utf-8"))
     document = {}
     for kind, sets, reference, damage in (
         ("sound", SOUND, REAL_SOUND, sound_damage), ("video", VIDEO, REAL_VIDEO, video_damage)
@@ -257,7 +267,8 @@ def main() -> None:
         if options.kept:
             np.savez(options.kept, allow_pickle=False, **kept)
         title = f"{len(real)} clips of {', '.join(reference)}"
-        document[kind] = {"reference": title, "sets": found, "damage": damage(root)}
+        harm = before[kind]["damage"] if before else damage(root)
+        document[kind] = {"reference": title, "sets": found, "damage": harm}
     options.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, default=float) + "\n"
     (options.out / "figures.json").write_text(text, "utf-8")

@@ -268,6 +268,22 @@ def test_the_floor_is_what_real_clips_score_and_a_shift_is_beyond_it():
     )
 
 
+def test_two_samples_are_told_apart_by_whole_clips_alone():
+    rng = RNG(33)
+    p_values = []
+    for _ in range(40):
+        x, y = (Rows(rng.normal(size=(12, 3)), np.arange(12)) for _ in range(2))
+        p_values.append(resampling.two_sample(x, y, permutations=99).p_value)
+    assert 0.35 < np.mean(p_values) < 0.65  # uniform: 0.5, deviation 0.046
+    off = Rows(y.values + 1.5, y.owner)
+    assert resampling.two_sample(off, y).p_value == 0.001
+    # repeating frames is no more evidence
+    many = [Rows(np.repeat(r.values, 4, 0), np.repeat(r.owner, 4)) for r in (x, y)]
+    once, again = resampling.two_sample(x, y), resampling.two_sample(*many)
+    assert again.energy == pytest.approx(once.energy, rel=1e-9)
+    assert again.p_value == pytest.approx(once.p_value, abs=0.002)
+
+
 def test_the_limit_takes_the_bias_of_few_clips_out():
     rng = RNG(13)
     y = Rows(rng.normal(size=(4000, 8)), np.arange(4000))
@@ -435,6 +451,7 @@ def test_a_figure_comes_with_interval_floor_and_sizes():
     assert (details["rows"], details["reference_rows"], details["features"]) == (60, 60, 6)
     assert details["floor"]["apart"]
     assert details["floor"]["n"] == 15
+    assert details["two_sample"]["p_value"] == 0.001
     assert "note" not in details
     few = Fid().reduce(
         items_of(rng.normal(size=(20, 40)), 1), items_of(rng.normal(size=(20, 40)), 1)

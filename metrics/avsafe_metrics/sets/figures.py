@@ -21,6 +21,7 @@ from avsafe_metrics.sets.resampling import (
     dealt_groups,
     jackknife,
     split_half,
+    two_sample,
 )
 from avsafe_metrics.sets.rows import Rows, table
 
@@ -83,12 +84,14 @@ def figure(
     floor: Floor | None, **details: Any,
 ) -> Aggregate:  # fmt: skip
     """One figure between two sets with everything that it takes to read it."""
+    test = two_sample(x, y)
     return Aggregate(
         name, value, interval.low, interval.high, x.samples, n_expected, interval.label,
         details={
             "rows": len(x.values), "reference_rows": len(y.values),
             "reference_clips": y.samples, "features": x.width,
             "floor": None if floor is None else {**asdict(floor), "apart": floor.apart},
+            "two_sample": None if test is None else asdict(test),
             **details,
         },
     )  # fmt: skip
