@@ -272,8 +272,8 @@ def as_text(found: Mapping[str, Any]) -> str:
             ]
             out.append("  ".join(cells).rstrip())
     out.append(
-        f"\n{found['comparisons']} comparisons, {found['b']} minus {found['a']} on common items, by "
-        "clusters;\nHolm's correction within the headline scores and within the others."
+        f"\n{found['comparisons']} comparisons, {found['b']} minus {found['a']} on common items, "
+        "by clusters;\nHolm's correction within the headline scores and within the others."
     )
     for systems, same in found["same_clips"].items():
         for name, moved in same["moved"].items():

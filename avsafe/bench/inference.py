@@ -121,7 +121,7 @@ def clustered_mean(
     Eight clusters or more: BCa bootstrap of clusters (Efron 1987, JASA 82, p. 171, eq. 6.8),
     widened for few clusters as Hesterberg 2015 (The American Statistician 69, p. 371, section 3.3)
     says; of its ends and those of Student's t with the cluster-robust error, the outer ones: on
-    skewed values of 8 to 50 clusters each alone covers 88 to 95 %, both together 91 to 97 %. Two to
+    skewed values of 8 to 50 clusters each alone covers 88 to 95 %, both together 91 to 95 %. Two to
     seven clusters: t alone. One cluster: no interval. ``low`` and ``high`` are the ends of the
     score's range, which an interval never leaves.
 
