@@ -95,6 +95,17 @@ def test_a_reference_that_is_the_same_is_at_no_distance(metric):
     assert set(values(metric(), samples, beside=samples).values()) == {0.0}
 
 
+def test_a_clip_does_not_depend_on_the_clips_before():
+    clips = [noise(1.2, 0.1, seed=1), np.tile(tone(1.5, -6), (2, 1)), noise(2.0, 0.02, seed=2)]
+    for metric in ALONE + BESIDE:
+        found = []
+        for order in ((0, 1, 2), (2, 1, 0)):
+            one = metric()
+            beside = {i: 0.5 * clips[i] if metric in BESIDE else None for i in order}
+            found.append({i: values(one, clips[i], beside=beside[i]) for i in order})
+        assert found[0] == found[1]
+
+
 HOSTILE = {
     "silence": (np.zeros((2, 48000)), 48000),
     "10 ms": (noise(0.01), 48000),
