@@ -163,7 +163,7 @@ def judder(frames: Frames, k: int, rng: np.random.Generator) -> Frames:
 
 
 def hold(frames: Frames, k: int, rng: np.random.Generator) -> Frames:
-    start, stop = len(frames) // 4, len(frames) * (5, 7, 10)[k] // 12
+    start, stop = len(frames) // 8, len(frames) * (5, 7, 10)[k] // 12
     return [frames[start] if start <= at < stop else f for at, f in enumerate(frames)]
 
 
