@@ -52,8 +52,8 @@ def blockiness(luma: NDArray[np.uint8]) -> float:
 
 
 class Blockiness(PlainMetric):
-    """Excess of steps on an 8x8 grid, mean over frames. Finds JPEG, MJPEG, MPEG-2 and MPEG-4;
-    H.264 and later smooth their borders, so for them it says little."""
+    """Excess of steps on an 8x8 grid, mean over frames. Finds JPEG, MJPEG, MPEG-2 and MPEG-4 at
+    usual qualities; H.264 smooths its borders and is found from about CRF 36 on."""
 
     info = MetricInfo(
         name="blockiness",
