@@ -52,7 +52,8 @@ class MotionCells:
             self._flow = None
             return
         side = min(after.shape)
-        own = flow - np.median(flow[::4, ::4].reshape(-1, 2), axis=0)
+        camera = np.median(flow[::4, ::4].reshape(-1, 2), axis=0)
+        own = np.asarray(flow - camera, np.float32)
         jolt = np.zeros(CELLS) if self._flow is None else _cells(_length(own - self._flow))
         row = np.stack(
             [
@@ -82,7 +83,7 @@ def _cells(picture: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _length(flow: NDArray[Any]) -> NDArray[np.float32]:
-    return np.hypot(flow[..., 0], flow[..., 1])
+    return np.asarray(np.hypot(flow[..., 0], flow[..., 1]), np.float32)
 
 
 def at_rate(rows: NDArray[Any], rate: float, wanted: float) -> NDArray[np.float32]:

@@ -79,12 +79,14 @@ def f1_of(iou: float) -> float:
 def sound_events(mono: NDArray[Any]) -> NDArray[np.float64]:
     """(n,) sound at 16 kHz -> times at which sounds begin."""
     rise = onset_strength(log_mel(mono))
-    return peaks(rise, round(_APART_S / STEP_S), least=_LEAST_RISE) * STEP_S
+    found = peaks(rise, round(_APART_S / STEP_S), least=_LEAST_RISE)
+    return np.asarray(found * STEP_S, np.float64)
 
 
 def motion_events(speed: NDArray[Any], rate: float) -> NDArray[np.float64]:
     """(t,) mean speed, short sides per second, at ``rate`` -> times at which it peaks."""
-    return peaks(speed, max(1, round(_APART_S * rate)), least=_LEAST_SPEED) / rate
+    found = peaks(speed, max(1, round(_APART_S * rate)), least=_LEAST_SPEED)
+    return np.asarray(found / rate, np.float64)
 
 
 class OnsetMotionAlignment(PlainMetric):

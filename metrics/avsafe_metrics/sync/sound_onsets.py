@@ -46,8 +46,8 @@ def log_mel(mono: NDArray[Any]) -> NDArray[np.float32]:
 @cache
 def _triangles() -> NDArray[np.float64]:
     """(b, SIZE // 2 + 1); mel as in O'Shaughnessy (1987): 2595 log10(1 + f / 700)."""
-    top = 2595 * np.log10(1 + np.array([50.0, 8000.0]) / 700)
-    edges = 700 * (10 ** (np.linspace(*top, BANDS + 2) / 2595) - 1)
+    low, top = 2595 * float(np.log10(1 + 50 / 700)), 2595 * float(np.log10(1 + 8000 / 700))
+    edges = 700 * (10 ** (np.linspace(low, top, BANDS + 2) / 2595) - 1)
     hz = np.fft.rfftfreq(SIZE, 1 / RATE_HZ)
     rising = (hz - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - hz) / np.diff(edges)[1:, None]
