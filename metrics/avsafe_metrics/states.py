@@ -49,6 +49,7 @@ class KeyedRows(Metric):
 
     Subclasses give ``figure(x, y)``. States are lists that torchmetrics concatenates across
     processes: ``rows`` (n, d) and ``keys`` (n, 4) int64: set, two halves of the id's digest, place.
+    Every process must have given a row before they synchronise.
     """
 
     full_state_update = False

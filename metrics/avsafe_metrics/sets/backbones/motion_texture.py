@@ -11,8 +11,8 @@
   much the flow changes from one pair to the next.
 
 Each number is divided by its deviation over clips of real scenes (``SCALES``, fixed), so that a
-distance counts every one alike. It sees blur, noise, blocks, flicker, freezing and wrong motion; it
-knows nothing of content, so a set of other subjects is also at a distance.
+distance counts every one alike. It sees blur, noise, freezing and other motion; it knows nothing of
+content, so a set of other subjects is also at a distance.
 
 Legend: ``h`` ``w`` pixels, ``t`` frames of a window, ``d`` 43.
 """
