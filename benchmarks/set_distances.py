@@ -4,7 +4,8 @@
 
 Takes the shared test media (``$AVSAFE_TEST_MEDIA``); only figures are written. ``--kept`` holds
 features of clips between runs. Damage is done to one window of 8 frames of each clip, at 256 pixels
-of luma, or to its sound at 16 kHz. Prints the deviations that the features are scaled by.
+of luma, or to its sound at 16 kHz. Prints the deviations of
+the features over the reference.
 
 Legend: ``x`` clips under test, ``y`` real clips; a floor is the largest distance between ten random
 halves of y, ``at size`` the mean distance of as many x from the same halves.
