@@ -113,7 +113,7 @@ def heard_badly(energy: Array, clips: Sequence[Clip], rng: np.random.Generator) 
         noise = colour * rng.exponential(1, energy.shape)
         energy = energy + level * 10 ** (-rng.uniform(5, 30) / 10) * noise
     if rng.random() < 0.3:
-        other = clips[rng.integers(len(clips))].forms[1.0][0]
+        other = clips[int(rng.integers(len(clips)))].forms[1.0][0]
         at = int(rng.integers(max(1, other.shape[1] - columns)))
         other = other[:, at : at + columns]
         gain = level / (other.mean() + 1e-9) * 10 ** (-rng.uniform(8, 25) / 10)
@@ -137,11 +137,11 @@ def seen_badly(mouths: Array, rng: np.random.Generator) -> Array:
     """Mouths (k, 49, 2) mirrored, sheared, drifting, noisy and smoothed, by chance."""
     if rng.random() < 0.5:
         mouths = mouths[:, list(features.MIRRORED)] * _FLIP
-    mouths = mouths @ (np.eye(2) + 0.08 * rng.standard_normal((2, 2)))
-    mouths = mouths + rng.uniform(0, 0.012) * rng.standard_normal(mouths.shape)
-    drift = np.cumsum(rng.standard_normal((len(mouths), 1, 2)), 0)
-    mouths = mouths + 0.003 * rng.random() * drift
+    out = mouths @ (np.eye(2) + 0.08 * rng.standard_normal((2, 2)))
+    out = out + rng.uniform(0, 0.012) * rng.standard_normal(out.shape)
+    drift = np.cumsum(rng.standard_normal((len(out), 1, 2)), 0)
+    out = out + 0.003 * rng.random() * drift
     if rng.random() < 0.3:
-        inner = 0.25 * mouths[:-2] + 0.5 * mouths[1:-1] + 0.25 * mouths[2:]
-        mouths = np.concatenate([mouths[:1], inner, mouths[-1:]])
-    return np.asarray(mouths, np.float32)
+        inner = 0.25 * out[:-2] + 0.5 * out[1:-1] + 0.25 * out[2:]
+        out = np.concatenate([out[:1], inner, out[-1:]])
+    return np.asarray(out, np.float32)

@@ -69,7 +69,7 @@ def mouth(points: Array) -> Array:
     size = np.abs(turn)
     seen = np.isfinite(size)
     if seen.any():
-        turn = turn / np.where(seen, size, 1) * _median(size)
+        turn = turn / np.where(seen & (size > 0), size, 1) * _median(size)
     shown = (points[:, list(PLACES)].astype(np.float64) - centre) @ np.array([1, 1j])
     shown = shown * turn[:, None]
     return np.stack([shown.real, shown.imag], axis=-1).astype(np.float32)

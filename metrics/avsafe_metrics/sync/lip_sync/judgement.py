@@ -70,15 +70,16 @@ def offset_frames(evidence: Array) -> int:
 
 
 def confidence(evidence: Array) -> float:
-    """How far the best offset stands above the middle one (median), in natural-log units; 0 is
-    flat. (As SyncNet's confidence, Chung and Zisserman 2016, is of distances.)
+    """How well lips and sound agree at their best offset: cosine times the networks' scale.
+
+    Training weighs this very number against sound of somebody else, so it tells own sound from
+    other sound better than how far it stands above the other offsets (reports/lip_sync).
 
     >>> rows = np.zeros((1, 31), np.float32); rows[0, 3] = 2
     >>> confidence(rows)
     2.0
     """
-    mean = evidence.mean(0)
-    return float(mean.max() - np.median(mean))
+    return float(evidence.mean(0).max())
 
 
 def posterior(evidence: Array, frames: int, known: Calibration) -> NDArray[np.float64]:

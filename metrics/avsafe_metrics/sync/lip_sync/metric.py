@@ -29,7 +29,7 @@ LEAST_S = LEAST / RATE
 QUIET = 1e-3  # root mean square: -60 dBFS; what is below is silence
 # Deviation of the lips' points over a window, in distances between the eyes: a picture that does
 # not move has less, however it was coded (docs/metrics/lip-sync.md).
-STILL = 0.004
+STILL = 0.006
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ def _moves(mouths: Array, first: int, end: int) -> bool:
 class LipSync(PlainMetric):
     """Our own lip-sync model on the landmarks of ``avsafe.faces``; its card: weights/card.md.
 
-    Not SyncNet: its confidence has another scale. It reads no pixels but through the landmarks.
+    Not SyncNet: its confidence is another number. It reads no pixels but through the landmarks.
     """
 
     info = MetricInfo(
@@ -126,7 +126,7 @@ class LipSync(PlainMetric):
             Column(
                 "offset_ms", "ms", "none", "positive: sound late; steps of 40 ms", -600.0, 600.0
             ),
-            Column("confidence", "", "higher", "best offset above the median one, log units", 0.0),
+            Column("confidence", "", "higher", "agreement at the best offset; 0 is none"),
             Column("p_value", "", "lower", "chance of that confidence with other sound", 0.0, 1.0),
             Column("in_sync_score", "", "higher", "chance of at most 80 ms off", 0.0, 1.0),
         ),

@@ -24,7 +24,7 @@ def network() -> Any:
     from torch import nn
 
     def encoder(inputs: int) -> Any:
-        parts = {"into": nn.Conv1d(inputs, model.HIDDEN, 1)}
+        parts: dict[str, nn.Module] = {"into": nn.Conv1d(inputs, model.HIDDEN, 1)}
         for depth in range(model.DEPTH):
             channels = model.WIDTH if depth else model.HIDDEN
             parts[f"conv{depth}"] = nn.Sequential(
@@ -80,4 +80,5 @@ def exported(net: Any, prefix: str) -> dict[str, NDArray[np.float16]]:
             bias = (convolution.bias - norm.running_mean) * gain + norm.bias
             out[f"{prefix}{side}.conv{depth}.kernel"] = kernel
             out[f"{prefix}{side}.conv{depth}.bias"] = bias
-    return {name: np.asarray(v.detach().numpy(), np.float16) for name, v in out.items()}
+    # contiguous: safetensors writes the bytes as they lie
+    return {n: np.ascontiguousarray(v.detach().numpy(), np.float16) for n, v in out.items()}

@@ -26,7 +26,7 @@ import numpy as np
 
 from avsafe_metrics.sync.lip_sync import clips as data
 from avsafe_metrics.sync.lip_sync import features, judgement, model
-from avsafe_metrics.sync.lip_sync.augment import drawn
+from avsafe_metrics.sync.lip_sync.augment import Example, drawn
 from avsafe_metrics.sync.lip_sync.network import agreement, encoded, exported, network
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 BATCH = 32
 RATE = 2e-3  # AdamW's, at the top of one cycle
 FOLDS = 5
-LENGTHS = (50, 75, 125, 200, 325, 500)  # frames of the calibration
-QUANTILES = 400
+LENGTHS = (50, 75, 125, 200, 325)  # frames of the calibration
+QUANTILES = 200
 Weights = dict[str, Any]
 
 
@@ -84,7 +84,7 @@ def trained(clips: Sequence[Clip], steps: int, seed: int) -> Any:
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps, pct_start=0.15)
     others = torch.full((BATCH,), 2 * features.REACH + 1, device=device)
     for step in range(steps):
-        batch = []
+        batch: list[Example] = []
         while len(batch) < BATCH:
             clip = clips[rng.choice(len(clips), p=share)]
             example = drawn(clip, clips, rng, data.LATE.get(clip.name, 0))
@@ -105,7 +105,7 @@ def trained(clips: Sequence[Clip], steps: int, seed: int) -> Any:
         loss = 0.8 * cross_entropy(own, label)
         loss = loss + 0.4 * cross_entropy(judged, torch.cat([label, others]))
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         cycle.step()
@@ -219,10 +219,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--media", type=Path, required=True, help="folder of media")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=700)
-    parser.add_argument("--members", type=int, default=2, help="networks of an ensemble")
+    parser.add_argument("--steps", type=int, default=450)
+    parser.add_argument("--members", type=int, default=1, help="networks of an ensemble")
     parser.add_argument(
-        "--only", default="", help="folds to train (0,1,...,all), for two processes"
+        "--only", default="", help="what to train (0,1,...,all; none: judge what is there)"
     )
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -237,6 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log.info("%d clips, %d people, %.1f min", len(clips), len(fold),
              sum(len(c.tracks[0].mouths) for c in clips) / 1500)  # fmt: skip
     asked = given.only.split(",") if given.only else [*map(str, range(FOLDS)), "all"]
+    asked = [] if given.only == "none" else asked
     for name in asked:
         kept = given.out / ("lip_sync.safetensors" if name == "all" else f"fold_{name}.safetensors")
         own = [c for c in clips if name == "all" or fold[c.person] != int(name)]
@@ -245,20 +246,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.info("%s written after %.0f s", kept.name, time.perf_counter() - began)
     paths = [given.out / f"fold_{k}.safetensors" for k in range(FOLDS)]
     if not all(path.is_file() for path in paths):
+        log.info("not all folds are there yet: run again without --only, or with the others")
         return 0
     found: dict[str, Any] = {}
+    apart: list[dict[int, list[float]]] = []
     null: dict[int, list[float]] = {frames: [] for frames in LENGTHS}
     for number, path in enumerate(paths):
         weights = {k: v.astype(np.float32) for k, v in load_file(path).items()}
         held = [c for c in clips if fold[c.person] == number]
         found |= judged(held, weights)
-        for frames, values in unrelated(held, weights, 160, number).items():
+        apart.append(unrelated(held, weights, 80, number))
+        for frames, values in apart[-1].items():
             null[frames] += values
     trusted = {n: v for n, v in found.items()
                if n.split("@")[0] not in data.DOUBTFUL and n not in data.LATE}  # fmt: skip
     known = calibrated(trusted, null)
     write(given.out / "calibration.json", known.as_json())
     write(given.out / "folds.json", fold)
+    write(given.out / "null.json", [{str(k): v for k, v in own.items()} for own in apart])
     write(given.out / "sync.json", {
         name: {"frames": frames, "offset_ms": judgement.offset_frames(e) * judgement.FRAME_MS,
                "windows_within_80_ms": round(float(np.mean(np.abs(
