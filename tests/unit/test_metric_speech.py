@@ -238,6 +238,15 @@ def test_the_estimate_is_near_the_known_ratio(snr_db):
     assert found == pytest.approx(snr_db, abs=2.5)
 
 
+def test_gain_does_not_change_what_is_speech():
+    x = noisy(said(), 20)
+    whole = vad.Voice().mask(x)
+    for gain in (0.1, 0.01):
+        assert np.mean(whole != vad.Voice().mask((gain * x).astype(np.float32))) <= 0.02
+    found = [values(made(speech_snr.SpeechSnr), gain * x)[""] for gain in (1.0, 0.03)]
+    assert found[0] == pytest.approx(found[1], abs=0.5)
+
+
 def test_pauses_of_digital_silence_are_no_noise():
     x = np.concatenate([np.zeros(16000, np.float32), said()[:48000], np.zeros(16000, np.float32)])
     mask = vad.Voice().mask(x)
