@@ -14,10 +14,11 @@ import pytest
 
 from avsafe import testing
 from avsafe.errors import Unscorable
+from avsafe.faces import FaceTrack
 from avsafe.faces.alignment import template
 from avsafe.faces.points import GROUPS
 from avsafe.media.replay import Replay
-from avsafe.types import Kind, RawMedia
+from avsafe.types import Clip, Gathered, Kind, RawMedia, Sample, Shape
 from avsafe_metrics.sync.lip_sync import LipSync, features, judgement, metric, model
 
 RNG = np.random.default_rng(5)
@@ -196,6 +197,29 @@ def test_a_face_of_noise_and_a_long_gap_do_not_break_it():
     assert metric.judge(points, 25.0, sound).evidence.tolist() == found.evidence.tolist()
     other = metric.judge(points + RNG.standard_normal(points.shape).astype(np.float32), 25.0, sound)
     assert np.isfinite(other.evidence).all()
+
+
+def followed(points, faces):
+    """A face track of one person, or of one among several."""
+    t = len(points)
+    return FaceTrack(
+        points, points, np.full(t, 0.03, np.float32), np.full(t, faces), np.ones(t, bool), (),
+        Fraction(25),
+    )  # fmt: skip
+
+
+def test_one_person_is_scored_and_several_are_not():
+    points, sound = spoken(4.0)
+    meter = LipSync().open(Clip(Sample("memory", {}), Shape(Kind.VIDEO)))
+    alone = meter.finish(Gathered(100, followed(points, 1), sound))
+    assert -600 <= alone["offset_ms"] <= 600
+    assert 0 < alone["p_value"] <= 1
+    with pytest.raises(Unscorable, match="several people: up to 2 faces"):
+        meter.finish(Gathered(100, followed(points, 2), sound))
+    few = points.copy()
+    few[50:] = np.nan
+    with pytest.raises(Unscorable, match="no face in 50 of 100 frames"):
+        meter.finish(Gathered(100, followed(few, 1), sound))
 
 
 def scene(frames=50, rate=Fraction(25), sound=True):

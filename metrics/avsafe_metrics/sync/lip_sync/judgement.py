@@ -106,7 +106,7 @@ def p_value(score: float, frames: int, known: Calibration) -> float:
     below 1 / (q + 1), q the number of quantiles.
 
     >>> known = Calibration((75,), (tuple(np.arange(99) / 99),), 1.0, 0.5)
-    >>> round(p_value(0.5, 75, known), 2), p_value(7.0, 75, known)
+    >>> round(p_value(0.5, 75, known), 2), round(p_value(7.0, 75, known), 2)
     (0.5, 0.01)
     """
     chances = []

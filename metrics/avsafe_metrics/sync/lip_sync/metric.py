@@ -84,12 +84,17 @@ def judge(
     moving = [span for span in with_sound if _moves(mouths, *span)]
     if not moving:
         raise Unscorable("the lips do not move")
-    seen = [(span, model.window(mouths, energy, *span)) for span in moving]
-    seen = [(span, shown) for span, shown in seen if shown.heard.sum() >= LEAST]
+    members = model.members_of(weights)
+    seen, rows = [], []
+    for span in moving:  # one at a time: memory does not grow with the clip
+        shown = model.window(mouths, energy, *span)
+        if shown.heard.sum() >= LEAST:
+            seen.append(span)
+            rows.append(model.evidence([shown], weights, members)[0])
     if not seen:
         raise Unscorable(f"less than {LEAST_S:g} s of sound beside the face")
-    evidence = model.evidence([shown for _, shown in seen], weights, model.members_of(weights))
-    frames = judgement.covered([span for span, _ in seen])
+    evidence = np.stack(rows)
+    frames = judgement.covered(seen)
     sure = judgement.confidence(evidence)
     return Judgement(
         offset_ms=judgement.offset_frames(evidence) * judgement.FRAME_MS,
