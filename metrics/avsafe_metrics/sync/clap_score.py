@@ -65,7 +65,8 @@ class ClapScore:
                 f"{folder} cannot be loaded as CLAP ({type(error).__name__}). Save a ClapModel and "
                 "its ClapProcessor there with save_pretrained."
             ) from error
-        self._model = model.eval().to(self._device)
+        model.eval()  # type: ignore[no-untyped-call]
+        self._model = model.to(self._device)
         self._digest = digest_of(folder)
 
     def digests(self) -> Mapping[str, str]:

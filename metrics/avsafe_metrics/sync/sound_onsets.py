@@ -72,7 +72,7 @@ def peaks(
 ) -> NDArray[np.intp]:
     """Indices of local maxima of (k,), ``apart`` steps or more from any higher one.
 
-    A peak reaches ``least``, and ``bar`` of the way from the curve's median to its 99.5th percentile.
+    A peak reaches ``least``, and ``bar`` of the way from the median to the 99.5th percentile.
 
     >>> peaks(np.array([0, 1, 0, 0, 0, 3, 2, 0, 0, 0.0]), apart=2).tolist()
     [1, 5]

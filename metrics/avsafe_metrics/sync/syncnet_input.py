@@ -204,7 +204,7 @@ class _Film:
 
         self._folder = tempfile.TemporaryDirectory()
         self._path = str(Path(self._folder.name) / "crops.avi")
-        fourcc = cv2.VideoWriter_fourcc(*"XVID")
+        fourcc = cv2.VideoWriter.fourcc(*"XVID")
         self._writer: Any = cv2.VideoWriter(self._path, fourcc, RATE, (SIDE, SIDE))
 
     def write(self, picture: Picture) -> None:

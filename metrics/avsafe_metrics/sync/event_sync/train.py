@@ -243,7 +243,7 @@ def train(data: list[tuple[Array, Array]], steps: int, seed: int, batch: int = 1
         scores = torch_lag_scores(net, sharpness.exp(), picture, sound)
         loss = -(torch.log_softmax(scores, 1) * right).sum(1).mean()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         schedule.step()
