@@ -20,7 +20,7 @@ def everything() -> dict[str, Any]:
     return {
         "suites": [_suite(name) for name in suitefile.names()]
         + [
-            {"name": s.name, "summary": f"{s.summary}; needs {s.needs}", "metrics": [], "items": 0}
+            {"name": f"{s.name} --media", "summary": s.summary, "metrics": [], "items": 0}
             for s in SUITES.values()
         ],
         "metrics": [_metric(name) for name in plugins.catalogue("metrics")],

@@ -144,7 +144,11 @@ def test_what_makes_no_sense_is_refused(clips: Path, tmp_path: Path) -> None:
 def test_the_list_names_suites_watermarkers_and_attacks() -> None:
     result = CliRunner().invoke(app, ["bench", "list", "--json"])
     found = json.loads(result.stdout)
-    assert [suite["name"] for suite in found["suites"]] == ["watermark"]
+    names = [suite["name"] for suite in found["suites"]]
+    assert {"t2v", "i2v", "v2a", "talking-head", "edit", "watermark", "watermark --media"} <= {
+        *names
+    }
+    assert "temporal_flicker" in {metric["name"] for metric in found["metrics"]}
     assert {"video", "audio", "image"} <= set(found["watermarkers"])
     assert "social" in {attack["name"] for attack in found["attacks"]["video"]}
 
