@@ -58,15 +58,16 @@ class ClapScore:
         except ImportError as error:
             raise MissingExtra("transformers is not installed: pip install transformers") from error
         try:
-            model = ClapModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            model: Any = ClapModel.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True
+            )
             self._processor = ClapProcessor.from_pretrained(folder, local_files_only=True)
         except Exception as error:
             raise MissingExtra(
                 f"{folder} cannot be loaded as CLAP ({type(error).__name__}). Save a ClapModel and "
                 "its ClapProcessor there with save_pretrained."
             ) from error
-        model.eval()  # type: ignore[no-untyped-call]
-        self._model = model.to(self._device)
+        self._model = model.eval().to(self._device)
         self._digest = digest_of(folder)
 
     def digests(self) -> Mapping[str, str]:

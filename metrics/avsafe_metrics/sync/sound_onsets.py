@@ -58,8 +58,8 @@ def onset_strength(mel: NDArray[Any]) -> NDArray[np.float32]:
     """(k, b) log bands -> (k,) mean rise over 20 ms, 0 or more: the spectral flux.
 
     >>> beep = np.zeros(16000); beep[8000:] = np.sin(np.arange(8000) * 0.4)
-    >>> int(np.argmax(onset_strength(log_mel(beep))))
-    50
+    >>> abs(int(np.argmax(onset_strength(log_mel(beep)))) - 50) <= 1
+    True
     """
     rise = np.zeros(len(mel), np.float32)
     if len(mel) > 2:

@@ -117,10 +117,9 @@ class At25:
         >>> [slower.repeats() for _ in range(6)]
         [1, 0, 1, 0, 1, 0]
         """
+        # times j / 25 up to halfway to the next frame
+        due = int(np.ceil((self._seen + 0.5) * RATE / self._rate - 1e-9))
         self._seen += 1
-        due = int(np.floor(self._seen * RATE / self._rate + 0.5 - 1e-9)) if self._seen else 0
-        if abs(self._rate - RATE) < 1e-6:
-            due = self._seen
         count = max(0, due - self._given)
         self._given += count
         return count
