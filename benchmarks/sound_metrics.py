@@ -71,7 +71,7 @@ ORDER = (
     "espeak_en-gb", "difffoley_drum", "retalking_1", "videollama_applause", "dfrf_french",
     "videollama_dog_barking", "omnihuman_video_div4", "espeak_de", "grid_bbaf2n",
 )  # fmt: skip
-EACH = 10  # utterances of each speaker
+EACH = 5  # utterances of each speaker
 NONE = -1e6  # the strength of no damage
 Step = tuple[float, Callable[[Sound], Sound]]  # how strong, and what is done
 
