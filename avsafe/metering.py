@@ -267,9 +267,11 @@ class _Follower:
             else:
                 self._ahead = piece
                 break
-        ended = self._pieces is None and not self._still and self._view is not None
-        if ended and self._view is not None and time_s > self._view.time_s + 2 * self._half_s:
-            return None
+        ended = self._pieces is None and not self._still
+        if ended and self._view is not None:
+            over_s = self._view.time_s + 2 * self._half_s - 1e-6  # its last frame is shown so long
+            if time_s >= over_s:
+                return None
         return self._view
 
     def rest(self, runs: list[_Run]) -> None:

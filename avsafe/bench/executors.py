@@ -120,7 +120,8 @@ class OnRay:
     ) -> None:
         ray = self._ray
         remote = ray.remote(num_cpus=1, max_retries=1)(_measured_alone)
-        waiting, running = list(reversed(tasks)), {}
+        waiting: list[T] = list(reversed(tasks))
+        running: dict[Any, T] = {}
         while waiting or running:
             while waiting and len(running) < self._jobs * (1 + _AHEAD):
                 task = waiting.pop()

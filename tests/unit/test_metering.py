@@ -75,11 +75,13 @@ def test_the_file_beside_shows_the_frame_of_that_time(rate):
         assert abs(time_s - beside_s) <= 0.5 / float(rate) + 1e-9
 
 
-def test_a_short_file_beside_ends_and_is_not_held():
+@pytest.mark.parametrize("frames", [1, 10, 24])
+def test_a_short_file_beside_ends_and_is_not_held(frames):
     raw = testing.textured_clip(1.0, 64, 48, sound=False)
     probe = Probe(beside="reference", wants=("luma",))
-    play({"p": probe}, raw, reference=testing.textured_clip(0.4, 64, 48, sound=False))
-    assert [beside is None for _, beside in probe.seen] == [False] * 10 + [True] * 15
+    short = testing.textured_clip(frames / 25, 64, 48, sound=False)
+    play({"p": probe}, raw, reference=short)
+    assert [beside is None for _, beside in probe.seen] == [False] * frames + [True] * (25 - frames)
 
 
 def test_a_still_beside_stands_still():
