@@ -154,3 +154,30 @@ def test_a_head_made_from_sound_is_in_sync_with_it_and_with_no_other(tmp_path):
     others = [metric.judge(track.raw, 25.0, speech(3.6, seed)) for seed in (1, 2, 3, 4)]
     assert np.mean([other.confidence for other in others]) < own.confidence - 1
     assert np.median([other.p_value for other in others]) > own.p_value
+
+
+@pytest.mark.slow
+def test_training_gives_the_arrays_that_ship_and_the_same_for_a_seed(shared_media, tmp_path):
+    pytest.importorskip("torch")
+    from safetensors.numpy import load_file
+
+    from avsafe_metrics.sync.lip_sync import model, train
+
+    crops = tmp_path / "media" / "talking_crops"
+    crops.mkdir(parents=True)
+    for name in ("grid_bbaf2n", "wav2lip_mona"):
+        for suffix in (".mp4", ".ogg", ".npz"):
+            (crops / (name + suffix)).symlink_to(shared_media / "talking_crops" / (name + suffix))
+    found = []
+    for out in ("a", "b"):
+        where = tmp_path / out
+        if found:  # tracks are kept
+            (where / "tracks").parent.mkdir()
+            (where / "tracks").symlink_to(tmp_path / "a" / "tracks")
+        arguments = ["--media", str(crops.parent), "--out", str(where), "--steps", "4"]
+        assert train.main([*arguments, "--only", "all", "--seed", "7"]) == 0
+        found.append(load_file(where / "lip_sync.safetensors"))
+    shipped = model.load()
+    assert {k: v.shape for k, v in found[0].items()} == {k: v.shape for k, v in shipped.items()}
+    for name, array in found[0].items():
+        assert np.array_equal(array, found[1][name]), name

@@ -35,7 +35,7 @@ GENERATED = ("loopy", "omnihuman", "synctalk", "wav2lip")
 # Not faces of people: a statue and a cat in three dimensions that the landmarks do not follow.
 LEFT_OUT = ("loopy_nonhuman_1", "omnihuman_v1_5_vis_f-11")
 # Real people whose sound is certainly their own, by where the clip is from: the GRID corpus was
-# recorded with sound; the SadTalker clip is HDTF's (broadcast addresses, collected for their sync);
+# recorded with sound; the SadTalker clip is, to our knowledge, HDTF's (addresses, in sync);
 # DFRF trains on the sound of its clip. The others are inputs of dubbing demos: it may be replaced.
 CERTAIN = ("grid_", "dfrf_french", "sadtalker_aoc")
 # One person in several clips: those are held out together. All of GRID counts as one, so that no

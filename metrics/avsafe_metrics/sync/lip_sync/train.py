@@ -220,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=450)
-    parser.add_argument("--members", type=int, default=1, help="networks of an ensemble")
+    parser.add_argument("--members", type=int, default=2, help="networks of an ensemble")
     parser.add_argument(
         "--only", default="", help="what to train (0,1,...,all; none: judge what is there)"
     )
