@@ -380,8 +380,8 @@ Value = float | str
 
 @dataclass(frozen=True)
 class Column:
-    """One number that a metric gives. ``name`` is empty where it gives one only, which then goes by
-    the metric's name; others go by ``metric.column``."""
+    """One number that a metric gives. An empty ``name`` is the main number, which goes by the
+    metric's own name; others go by ``metric.column``."""
 
     name: str
     unit: str  # "dB", "ms", "LUFS"; "" for a pure number

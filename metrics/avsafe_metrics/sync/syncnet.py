@@ -65,6 +65,25 @@ def offset_confidence_distance(distances: NDArray[Any]) -> tuple[int, float, flo
     return len(means) // 2 - best, middle - float(means[best]), float(means[best])
 
 
+def _info(mode: str) -> MetricInfo:
+    unlike = "" if mode == "reference" else ", of frames that saw no JPEG: not comparable"
+    return MetricInfo(
+        name="syncnet",
+        version=f"1-{mode}",
+        title=f"SyncNet ({mode})",
+        columns=(
+            Column(f"{mode}_lse_c", "", "higher", f"confidence{unlike}", 0.0),
+            Column(f"{mode}_lse_d", "", "lower", f"distance{unlike}", 0.0),
+            Column(f"{mode}_offset_ms", "ms", "none", "sound late is positive; steps of 40 ms"),
+        ),
+        wants=("rgb", "mono16k"),
+        family="sync",
+        weights=("syncnet",),
+        source="Chung and Zisserman 2016 (Out of Time); Prajwal et al. 2020 (arXiv:2008.10010); "
+        "path of syncnet-python 0.2.3 but for its face boxes, which come from avsafe.faces",
+    )
+
+
 class SyncNet:
     """LSE-C, LSE-D and offset (Chung and Zisserman 2016; Prajwal et al. 2020).
 
@@ -80,6 +99,8 @@ class SyncNet:
     Both take face boxes from ``avsafe.faces`` instead of S3FD, one track, the longest stretch with
     a face. Clips of other rates are played at 25 frames/s, the nearest frame each time.
     """
+
+    info = _info("reference")
 
     def __init__(
         self,
@@ -110,25 +131,6 @@ class SyncNet:
         if self._encoders is None:
             raise MissingExtra("SyncNet is not loaded: call prepare() before open().")
         return _Meter(clip, self._encoders, self.mode)
-
-
-def _info(mode: str) -> MetricInfo:
-    unlike = "" if mode == "reference" else ", of frames that saw no JPEG: not comparable"
-    return MetricInfo(
-        name="syncnet",
-        version=f"1-{mode}",
-        title=f"SyncNet ({mode})",
-        columns=(
-            Column(f"{mode}_lse_c", "", "higher", f"confidence{unlike}", 0.0),
-            Column(f"{mode}_lse_d", "", "lower", f"distance{unlike}", 0.0),
-            Column(f"{mode}_offset_ms", "ms", "none", "sound late is positive; steps of 40 ms"),
-        ),
-        wants=("rgb", "mono16k"),
-        family="sync",
-        weights=("syncnet",),
-        source="Chung and Zisserman 2016 (Out of Time); Prajwal et al. 2020 (arXiv:2008.10010); "
-        "path of syncnet-python 0.2.3 but for its face boxes, which come from avsafe.faces",
-    )
 
 
 class _Meter(QuietMeter):

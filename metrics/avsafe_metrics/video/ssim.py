@@ -61,7 +61,8 @@ def ssim(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
         raise ValueError(f"{one.shape} and {other.shape}: equal shapes of at least 11x11, please")
     whole, _ = similarity_maps(one.astype(np.float32), other.astype(np.float32))
     rim = WINDOW // 2
-    return float(whole[rim:-rim, rim:-rim].mean(dtype=np.float64))
+    mean = float(whole[rim:-rim, rim:-rim].mean(dtype=np.float64))
+    return min(1.0, mean)  # float32 maps of equal pictures end some 1e-8 above
 
 
 def refuse_small(clip: Clip, least: int) -> None:
