@@ -109,7 +109,7 @@ def run(options: Options, progress: Progress = no_progress) -> Outcome:
 
     reference = reference_works(works, options.reference)
     tasks = lacking(suite, works, reference, chosen, store, options.seconds)
-    _measure(executor, tasks, store, options.out, progress)
+    _measure(executor, tasks, store, options, progress)
     guarded = _guarded(suite, options, chosen)
     if guarded is not None:
         chosen.append(guarded)
@@ -293,7 +293,7 @@ def _measure(
     executor: executors.Executor,
     tasks: Sequence[ClipTask],
     store: Store,
-    out: Path,
+    options: Options,
     progress: Progress,
 ) -> None:
     finished = 0
@@ -301,8 +301,10 @@ def _measure(
     def kept(task: ClipTask, answer: Answer) -> None:
         nonlocal finished
         for run_hash, features in answer.features.items():
-            _keep_features(out, run_hash, task.work, features)
+            _keep_features(options.out, run_hash, task.work, features)
         for row in answer.rows:
+            if row.get("path"):
+                row["path"] = _place(Path(row["path"]), task.work.system, options)
             store.append(row)
         finished += 1
         progress(finished / len(tasks), f"clips {finished} of {len(tasks)}")
@@ -314,6 +316,15 @@ def _measure(
         kept(task, answer)
 
     executor.run(measuring.measure_clip, tasks, keep=kept, lost=lost)
+
+
+def _place(path: Path, system: str, options: Options) -> str:
+    """Where the report finds a clip that it may show; of others only the name, so that a run can be
+    published without the paths of a machine."""
+    out, full = options.out.resolve(), path.resolve()
+    if full.is_relative_to(out):
+        return str(full.relative_to(out))
+    return str(full) if system in options.own else path.name
 
 
 _LOST = "the measuring process failed"

@@ -257,6 +257,26 @@ def inputs(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run (--out).")],
+    embed_mb: Annotated[
+        float, typer.Option(min=0, help="Of our own clips inside the page, at the most.")
+    ] = 24.0,
+    as_json: Json = False,
+) -> None:
+    """Make the figures and the page of a run again from its rows; measures nothing."""
+    from avsafe.bench.aggregate import aggregate
+    from avsafe.bench.report import scores_page
+
+    aggregate(folder)
+    page = scores_page.write(folder, embed_mb=embed_mb)
+    if as_json:
+        print_json({"report": page})
+    else:
+        console().print(shown(str(page)))
+
+
+@app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="The folder of a run (--out).")],
     b: Annotated[Path, typer.Argument(help="The folder of another run of the same suite.")],
