@@ -12,7 +12,7 @@ help:
 	@echo "make demo    generate, gate, mark, sign, verify, strip, recover, tamper: files in demo/"
 	@echo "make test    the whole test suite"
 	@echo "make lint    ruff, mypy --strict, import contracts"
-	@echo "make bench   marks on a folder of clips (MEDIA=folder): cost beside other tools, robustness; build/bench/"
+	@echo "make bench   what a pass over clips costs, beside other tools; with MEDIA=folder also the marks on it; build/bench/"
 	@echo "make bench-vertical   release and verify every clip of MEDIA; build/bench/vertical/"
 	@echo "make bench-generators   cost of every embedded generator, and its growth; build/bench/generator_cost/"
 	@echo "make gallery   works of every task through the gate, on one page; build/gallery/"
@@ -41,10 +41,13 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 OUT ?= build/bench
+# VBENCH=checkout: VBench's own function beside ours
 bench: $(VENV)/.dev
-	@test -d "$(MEDIA)" || { echo "Name a folder of clips: make bench MEDIA=folder"; exit 2; }
+	$(BIN)/python benchmarks/bench_cost.py --out $(OUT)/bench_cost $(if $(VBENCH),--vbench $(VBENCH))
+ifdef MEDIA
 	$(BIN)/python benchmarks/watermark_peers.py --media $(MEDIA) --out $(OUT)/peers
 	$(BIN)/avsafe bench run watermark --media $(MEDIA) --out $(OUT)/watermark $(BENCH)
+endif
 
 bench-vertical: $(VENV)/.dev
 	@test -d "$(MEDIA)" || { echo "Name a folder of clips: make bench-vertical MEDIA=folder"; exit 2; }
