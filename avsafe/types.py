@@ -389,6 +389,7 @@ class Column:
     summary: str
     low: float | None = None  # the ends of its range; None where it has none
     high: float | None = None
+    yes_no: bool = False  # 1 or 0 for each clip: its mean is a share, with the interval of one
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ def metric(name: str, scores: Sequence[str], **more: Any) -> dict[str, Any]:
     for score in scores:
         column, unit, better, low, high, summary = _COLUMNS[score]
         columns.append({"name": column, "score": score, "unit": unit, "better": better,
-                        "summary": summary, "low": low, "high": high})  # fmt: skip
+                        "summary": summary, "low": low, "high": high,
+                        "yes_no": score == "safe"})  # fmt: skip
     return {
         "version": "1", "title": name.replace("_", " ").capitalize(), "family": _FAMILY[name],
         "scope": "clip", "experimental": False, "source": "made up", "columns": columns,

@@ -89,7 +89,7 @@ def _figure(found: RunFolder, info: ScoreInfo, system: str, seed: int) -> dict[s
             found, info, system)}  # fmt: skip
     values = list(scored.values())
     clusters = [found.cluster(key) for key in scored]
-    if is_share(found, info):
+    if info.yes_no:
         interval = inference.clustered_share(values, clusters)
     else:
         interval = inference.clustered_mean(
@@ -108,13 +108,6 @@ def _figure(found: RunFolder, info: ScoreInfo, system: str, seed: int) -> dict[s
         "least": min(values),
         "most": max(values),
     }
-
-
-def is_share(found: RunFolder, info: ScoreInfo) -> bool:
-    """Whether a score is a yes or no of each clip: its range is 0 to 1 and it takes no value
-    between."""
-    values = found.values.get(info.name, {}).values()
-    return info.low == 0 and info.high == 1 and all(value in (0.0, 1.0) for value in values)
 
 
 def _set_figure(found: RunFolder, name: str, system: str, n: int) -> dict[str, Any]:

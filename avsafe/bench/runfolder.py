@@ -35,6 +35,7 @@ class ScoreInfo:
     scope: str
     experimental: bool
     headline: bool
+    yes_no: bool = False  # 1 or 0 for each clip
 
 
 @dataclass
@@ -146,7 +147,7 @@ def _declared(run: Mapping[str, Any]) -> dict[str, ScoreInfo]:
                 name, metric, title, column.get("unit") or "", column.get("better") or "none",
                 column.get("summary") or "", column.get("low"), column.get("high"),
                 info.get("family") or "", info.get("scope") or "clip",
-                bool(info.get("experimental")), name in headline,
+                bool(info.get("experimental")), name in headline, bool(column.get("yes_no")),
             )  # fmt: skip
     first = {name: i for i, name in enumerate(run.get("headline") or ())}
     names = sorted(found, key=lambda name: first.get(name, len(first)))

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
+from typing import Literal
 
 from avsafe import media, plugins
 from avsafe.bench.work import ROLE, Made, Work
@@ -33,21 +34,24 @@ RECODED = EncodeSpec(crf=28, preset="medium", audio_kbps=96)  # what a platform 
 _NOT_OURS = "the clip carries no mark of this installation"
 _NOT_MADE = "the gate did not make this clip"
 
+
+def _yes_no(name: str, summary: str, better: Literal["higher", "none"] = "higher") -> Column:
+    return Column(name, "", better, summary, 0, 1, yes_no=True)
+
+
 _COLUMNS = (
     Column("mark_psnr_db", "dB", "higher",
            "pictures with their mark against those without, before coding, mean over frames"),
     Column("mark_snr_db", "dB", "higher", "sound against what its mark adds, before coding"),
-    Column("recovered", "", "higher",
-           "1 when the picture's mark (for sound alone: the sound's) leads to its release", 0, 1),
-    Column("recovered_sound", "", "higher", "1 when the sound's mark leads to its release", 0, 1),
-    Column("recovered_crf28", "", "higher",
-           "as recovered, after H.264 CRF 28 and without credential", 0, 1),
-    Column("recovered_sound_aac96", "", "higher",
-           "as recovered_sound, after AAC 96 kbit/s and without credential", 0, 1),
-    Column("credential", "", "higher", "1 when its C2PA credential is valid", 0, 1),
-    Column("declared", "", "higher", "1 when a valid credential says that it is AI-made", 0, 1),
-    Column("visible_label", "", "none",
-           "1 when the policy had the gate burn a label into the picture", 0, 1),
+    _yes_no("recovered",
+            "1 when the picture's mark (for sound alone: the sound's) leads to its release"),
+    _yes_no("recovered_sound", "1 when the sound's mark leads to its release"),
+    _yes_no("recovered_crf28", "as recovered, after H.264 CRF 28 and without credential"),
+    _yes_no("recovered_sound_aac96",
+            "as recovered_sound, after AAC 96 kbit/s and without credential"),
+    _yes_no("credential", "1 when its C2PA credential is valid"),
+    _yes_no("declared", "1 when a valid credential says that it is AI-made"),
+    _yes_no("visible_label", "1 when the policy had a label burnt into the picture", "none"),
     Column("gate_cpu_s", "s", "lower",
            "CPU-seconds of the gate beside the generator: decision, coding with marks, signing", 0),
     Column("gate_share", "", "lower", "the gate's part of all CPU-seconds of the clip", 0, 1),
