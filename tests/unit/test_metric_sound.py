@@ -282,6 +282,15 @@ def test_a_smooth_wave_at_full_scale_is_not_clipped(hz):
     assert values(Clipping(), noise(1.0, 0.2))["share"] == 0.0
 
 
+def test_the_longest_flat_top_is_that_of_the_wave():
+    """A sine of 100 Hz driven twice over stands at the top for a third of its period."""
+    found = values(Clipping(), np.clip(2 * tone(1.0, 0, 100), -1, 1))
+    assert found["longest_ms"] == pytest.approx(10 / 3, abs=0.05)
+    slower = values(Clipping(), np.clip(2 * tone(1.0, 0, 50), -1, 1))
+    assert slower["longest_ms"] == pytest.approx(20 / 3, abs=0.05)
+    assert values(Clipping(), noise(1.0, 0.2))["longest_ms"] == 0.0
+
+
 def test_clipping_of_one_channel_of_two():
     both = np.stack([tone(1.0, -6, 440), np.clip(2 * tone(1.0, 0, 440), -1, 1)])
     known = np.mean(np.abs(2 * tone(1.0, 0, 440)) >= 1) / 2
@@ -319,6 +328,23 @@ def test_noise_floor_is_the_noise_in_the_pauses():
         found = values(NoiseFloor(), speech + noise(4.0, 10 ** (level / 20))[0])
         assert found["level"] == pytest.approx(level, abs=1)
         assert found["range"] == pytest.approx(-13 - level, abs=1.5)
+
+
+def test_a_gap_of_digital_silence_and_a_gain_leave_the_noise_floor():
+    steady = noise(3.0, 0.01)[0]
+    before = values(NoiseFloor(), steady)
+    gap = np.concatenate([steady[:72000], np.zeros(48000), steady[72000:]])
+    assert values(NoiseFloor(), gap) == pytest.approx(before)
+    halved = values(NoiseFloor(), 0.5 * steady)
+    assert before["level"] - halved["level"] == pytest.approx(6.02, abs=0.01)
+    assert halved["range"] == pytest.approx(before["range"], abs=1e-6)
+
+
+def test_true_peak_follows_gain_and_not_the_sign():
+    whole = noise(1.0)
+    before = values(TruePeak(), whole)[""]
+    assert before - values(TruePeak(), 0.5 * whole)[""] == pytest.approx(6.02, abs=0.01)
+    assert values(TruePeak(), -whole)[""] == before
 
 
 # ---------------------------------------------------------------- bandwidth
@@ -381,6 +407,18 @@ def test_spectral_distance_agrees_with_librosa():
         logs.append(np.abs(np.log(a / b)).mean())
         ratios.append(np.linalg.norm(b - a) / np.linalg.norm(b))
     assert spectral_distance(x, y) == pytest.approx((np.mean(logs), np.mean(ratios)), abs=1e-5)
+
+
+def test_spectral_convergence_of_noise_is_its_share():
+    """Noise of a tenth of the amplitude: the norm of the difference is about a tenth, less where
+    phases differ (1 / sqrt 2 for an independent one). The sign of a wave is no difference."""
+    y, other = noise(1.0), noise(1.0, seed=7)
+    found = values(SpectralDistance(), y + 0.1 * other, beside=y)
+    assert found["convergence"] == pytest.approx(0.1 / 2**0.5, rel=0.05)
+    double = values(SpectralDistance(), y + 0.2 * other, beside=y)
+    assert double["convergence"] == pytest.approx(2 * found["convergence"], rel=0.05)
+    for metric in BESIDE:
+        assert set(values(metric(), -y, beside=y).values()) == {0.0}
 
 
 @pytest.mark.parametrize("metric", BESIDE)

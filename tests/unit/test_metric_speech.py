@@ -182,6 +182,19 @@ def test_dnsmos_agrees_with_speechmos_and_falls_with_noise():
     assert found[40]["background"] - found[5]["background"] > 1
 
 
+@has("speechmos")
+def test_dnsmos_hears_gaps_in_the_speech_and_not_its_sign():
+    """A third of the time cut away costs every opinion; an inverted wave sounds the same."""
+    x = said()
+    gated = x.copy()
+    for start in range(0, x.size, 3200):
+        gated[start : start + 960] = 0
+    plain, gaps, inverted = (values(made(dnsmos.Dnsmos), sound) for sound in (x, gated, -x))
+    for column, cost in (("overall", 1), ("signal", 1), ("background", 0.7), ("p808", 0.2)):
+        assert gaps[column] < plain[column] - cost
+        assert inverted[column] == pytest.approx(plain[column], abs=1e-3)
+
+
 # ---------------------------------------------------------------- pesq, stoi
 
 
@@ -209,9 +222,21 @@ def test_stoi_is_the_packages_number_and_falls_with_noise():
         expected = pystoi.stoi(x, noisy(x, 0), 16000, extended=extended)
         assert found[0][column] == pytest.approx(expected, abs=1e-8)
         assert found[20][column] - found[0][column] > 0.1
-    assert values(made(stoi.Stoi), x, beside=x)[""] == pytest.approx(1, abs=1e-6)
-    assert values(made(stoi.Stoi), 0.3 * x, beside=x)[""] == pytest.approx(1, abs=1e-6)
-    assert values(made(stoi.Stoi), np.roll(x, 1600), beside=x)[""] < 0.7, "100 ms late"
+    late = values(made(stoi.Stoi), np.roll(x, 1600), beside=x)
+    for column in ("", "extended"):
+        assert values(made(stoi.Stoi), x, beside=x)[column] == pytest.approx(1, abs=1e-6)
+        assert values(made(stoi.Stoi), 0.3 * x, beside=x)[column] == pytest.approx(1, abs=1e-6)
+        assert late[column] < 0.3, "100 ms late"
+
+
+@has("pesq")
+def test_pesq_ignores_gain_and_a_short_delay():
+    """It aligns both itself: what it was made for."""
+    x = said()
+    clean = values(made(pesq_metric.Pesq), x, beside=x)
+    for harmless in (0.3 * x, np.roll(x, 320)):
+        found = values(made(pesq_metric.Pesq), harmless, beside=x)
+        assert found == pytest.approx(clean, abs=0.02)
 
 
 @has("pystoi", "pesq")
@@ -296,6 +321,8 @@ def test_one_voice_is_nearer_to_itself_than_to_another(tmp_path):
     same = values(metric, again, beside=one)[""]
     different = values(metric, other, beside=one)[""]
     assert same > different + 0.05
+    assert values(metric, one, beside=one)[""] == pytest.approx(1, abs=1e-6)
+    assert values(metric, 0.3 * one, beside=one)[""] > 0.95, "a gain makes nobody else"
     path = tmp_path / "voice.wav"
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 16000, one.size, "NONE", ""))
@@ -403,6 +430,22 @@ def test_a_command_recognises(recogniser):
         assert len(metric.digests()["recogniser"]) == 64
     short = values(metric, noise(16000), texts=texts)
     assert short["deletions"] == 2.0
+
+
+def test_a_transcript_that_was_said_has_no_error_and_each_word_counts(recogniser):
+    """Case and marks are no errors; of n words one swapped, lost or added costs 1 / n."""
+    metric = wer.WordErrorRate({"recogniser": recogniser})
+    heard = "the TRAIN, two the north leaves!"
+    none = dict.fromkeys(("", "substitutions", "deletions", "insertions"), 0.0)
+    for text, wrong in (
+        (heard, {}),
+        (heard.replace("two", "to"), {"": 1 / 6, "substitutions": 1.0}),
+        (f"{heard} today", {"": 1 / 7, "deletions": 1.0}),
+        (heard.replace("two ", ""), {"": 1 / 5, "insertions": 1.0}),
+    ):
+        found = values(metric, noise(32000), texts={"transcript": text})
+        del found["words"]
+        assert found == pytest.approx(none | wrong), text
 
 
 def test_what_a_recogniser_cannot_do_is_said(tmp_path):
