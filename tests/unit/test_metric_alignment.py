@@ -113,6 +113,18 @@ def test_in_sync_drops_when_sound_is_shifted(bounced):
         assert here.p_value < 0.05 < away.p_value
 
 
+def test_confidence_stays_when_sound_is_late_and_falls_when_it_is_another_clips(bounced):
+    (cells, rate, sound), (_, _, other) = bounced
+    own = judge(lag_scores(*in_step(cells, rate, sound)))
+    late = judge(lag_scores(*in_step(cells, rate, np.roll(sound, 4800))))  # 300 ms
+    assert late.confidence == pytest.approx(own.confidence, abs=1)
+    assert own.confidence > 3
+    unrelated = judge(lag_scores(*in_step(cells, rate, other)))
+    assert unrelated.confidence < own.confidence - 1
+    louder = judge(lag_scores(*in_step(cells, rate, 0.5 * sound)))
+    assert louder.in_sync == pytest.approx(own.in_sync, abs=0.5), "gain is no matter of time"
+
+
 def test_unrelated_sound_gives_uniform_p_values(bounced):
     """Sound moved at random, 0.9 s or more from its place in another clip: p is uniform."""
     from scipy.stats import kstest
@@ -184,6 +196,8 @@ def test_aligned_events_exceed_their_null():
     late = [time + 0.3 for time in times]
     bad = testing.measured(OnsetMotionAlignment(), hopping(6.0, times, late)).values
     assert good["onset_motion_alignment.iou"] == pytest.approx(1.0)
+    assert good["onset_motion_alignment.f1"] == pytest.approx(1.0)
+    assert bad["onset_motion_alignment.iou"] <= 0.1
     assert good["onset_motion_alignment.excess"] > 0.6
     assert good["onset_motion_alignment.p_value"] < 0.05
     assert bad["onset_motion_alignment.excess"] < 0.2
@@ -258,6 +272,26 @@ def test_offset_of_known_features():
         lag_distances(lips, rng.standard_normal((80, 32)).astype(np.float32))
     )
     assert unrelated[1] < 0.3 * confidence
+
+
+@pytest.mark.parametrize("frames", [-7, 0, 3, 10])
+def test_features_of_known_distance_give_their_offset_confidence_and_distance(frames):
+    """Features at right angles, so that any other lag is sqrt 2 away; noise adds to the least."""
+    sound = np.eye(90, dtype=np.float32)
+    lips = np.roll(sound, frames, axis=0)
+    inner = slice(20, 70)  # away from the ends, beyond which features are 0
+    offset, confidence, distance = offset_confidence_distance(lag_distances(lips, sound)[inner])
+    assert offset == frames
+    assert distance == pytest.approx(0, abs=1e-4)
+    assert confidence == pytest.approx(2**0.5, abs=1e-3)
+    noise = 0.05 * np.random.default_rng(0).standard_normal(lips.shape).astype(np.float32)
+    worse = offset_confidence_distance(lag_distances(lips + noise, sound)[inner])
+    added = 0.05 * 90**0.5
+    assert worse == (
+        frames,
+        pytest.approx((2 + added**2) ** 0.5 - added, abs=0.03),
+        pytest.approx(added, rel=0.05),
+    )
 
 
 def test_mfcc_and_rate():
@@ -395,6 +429,13 @@ def test_desync_reads_the_export(tmp_path):
     assert values["desync"] == pytest.approx(0.3)
     assert values["desync.offset_ms"] == pytest.approx(-100)
     assert len(metric.digests()["synchformer"]) == 64
+    fits = json.dumps([0.0, 0.4, -0.4])
+    path = tiny_synchformer(tmp_path / "fits.onnx", model="synchformer", offsets_s=fits)
+    quiet = np.full(10 * 16000, 0.01)
+    for damage, sound in ((0.0, quiet), (0.4, quiet + 0.5)):  # nothing off; all of it early
+        found = testing.measured(DeSync({"synchformer": path}), moving([frame] * 250, sound)).values
+        assert found["desync"] == pytest.approx(damage)
+        assert found["desync.offset_ms"] == pytest.approx(-1000 * damage)
     assert "4.8 s" in reasons(metric, moving([frame] * 50, loud[:32000]))
     assert "silent" in reasons(metric, moving([frame] * 130, 0 * loud[: 130 * 640]))
 
@@ -490,6 +531,40 @@ def test_clap_score_is_the_cosine_of_the_model(tmp_path):
     assert abs(other - found) > 1e-3
     assert "no prompt" in reasons(metric, raw)
     assert len(metric.digests()["clap"]) == 64
+
+
+class Knowing(ClapScore):
+    """Stands for a CLAP that knows two sounds: one is high, and the other low."""
+
+    def prepare(self):
+        self._model, self.pieces = self, []
+
+    def text_embedding(self, text):
+        return np.float32([[text == "high", text == "low"]])
+
+    def sound_embedding(self, piece):
+        self.pieces.append(piece.size)
+        crossings = np.mean(np.diff(np.signbit(piece)) != 0)
+        return np.float32([[1, 0]] if crossings > 0.02 else [[0, 1]])
+
+
+def test_clap_score_follows_the_prompt_and_the_share_of_the_sound():
+    """Right 1, wrong 0; half of the sound another one: the mean direction, 1 / sqrt 2."""
+    n = np.arange(48000 * 10)
+    high, low = (0.3 * np.sin(2 * np.pi * hz * n / 48000)[None] for hz in (4000, 100))
+
+    def score_of(sound, text, gain=1.0):
+        heard = (gain * sound).astype(np.float32)
+        raw = RawMedia(Kind.AUDIO, samples=Replay(lambda: iter([heard])), rate_hz=48000, channels=1)
+        metric = Knowing({})
+        return testing.measured(metric, raw, text=text).values["clap_score"]
+
+    assert score_of(high, "high") == pytest.approx(1)
+    assert score_of(high, "low") == pytest.approx(0)
+    assert score_of(high, "high", gain=0.01) == pytest.approx(1)
+    both = np.concatenate([high, low], axis=1)
+    for text in ("high", "low"):
+        assert score_of(both, text) == pytest.approx(2**-0.5, abs=1e-6)
 
 
 def test_clap_score_says_what_is_missing(tmp_path):

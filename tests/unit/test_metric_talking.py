@@ -206,7 +206,12 @@ def test_mouth_range_is_that_of_the_opening():
     assert found["range"] == pytest.approx(high - low, abs=1e-9)
     assert found["range"] > 0.2
     assert found["moving"] == 1.0
+    assert found["sd"] == pytest.approx(np.std(opening), abs=1e-9)
+    assert found["mean"] == pytest.approx(np.mean(opening), abs=1e-9)
+    closed = mouth_motion(made(still()))
+    assert found["mean"] - closed["mean"] == pytest.approx(found["range"] / 2, rel=0.1)
     double = mouth_motion(made(still(), mouth=2 * mouth))
+    assert double["sd"] == pytest.approx(2 * found["sd"], rel=0.05)
     assert double["range"] == pytest.approx(2 * found["range"], rel=0.05)
     frozen = mouth_motion(made(still(), noise_px=0.8))
     assert frozen["moving"] < 0.1
@@ -322,6 +327,7 @@ def test_coverage_counts_frames():
     track = holes(made(still(100)), slice(0, 30))
     found = face_coverage(track)
     assert found == {"": 0.7, "seen": 0.7, "people": 1.0}
+    assert face_coverage(made(still(100))) == {"": 1.0, "seen": 1.0, "people": 1.0}
     several = FaceTrack(**{**vars(track), "faces": np.where(np.arange(100) < 50, 2, 1)})
     assert face_coverage(several) == {"": 0.5, "seen": 0.7, "people": 2.0}
 

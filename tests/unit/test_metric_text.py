@@ -496,6 +496,9 @@ def test_dino_identity_falls_with_the_share_of_another_picture(dino):
     assert values == sorted(values, reverse=True)
     assert values[1] > 0.9
     assert values[-1] < 0.6, values
+    half = [*list(source.frames)[:2], *list(other.frames)[2:]]  # a swap in half of the frames
+    rest = score(metric, clip_of(list(other.frames)[2:]), clip_of(list(source.frames)[2:]))
+    assert score(metric, clip_of(half), source) == pytest.approx((1 + rest) / 2, abs=1e-5)
 
 
 def test_subject_consistency_is_vbenchs_number(dino):
@@ -523,6 +526,12 @@ def test_subject_consistency_is_vbenchs_number(dino):
     assert found == pytest.approx(vbench(features), abs=1e-5)
     assert found < 0.9
     assert score(metric, clip_of([frames[0]] * 3)) == pytest.approx(1, abs=1e-6)
+    # another subject in the second half of six: of five steps two are like both, one is unlike
+    # both, two are like one
+    pair = metric.backbone.class_token(pictures[[0, 2]]).astype(np.float64)
+    near = float(pair[0] @ pair[1] / np.prod(np.linalg.norm(pair, axis=1)))
+    swapped = score(metric, clip_of([frames[0]] * 3 + [frames[2]] * 3))
+    assert swapped == pytest.approx((2 + near + 2 * (1 + near) / 2) / 5, abs=1e-5)
 
 
 # ---------------------------------------------------------------- odd inputs, absent weights

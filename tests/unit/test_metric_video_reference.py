@@ -135,6 +135,34 @@ def test_the_mean_of_decibels_is_not_the_decibels_of_the_mean():
 
 
 @each_metric
+def test_one_damaged_frame_of_four_counts_a_quarter(kind, frames):
+    """A frozen frame and a swapped one count like any other damage; equal frames like none."""
+    if kind is PSNR:
+        clean = values(PSNR(), frames[:4], frames[:4])
+        assert clean == dict.fromkeys(clean, 100.0)
+    equal, damaged = frames[0], cv2.GaussianBlur(frames[0], (0, 0), 2)
+    alone = values(kind(), [damaged], [equal])
+    part = values(kind(), [equal, damaged, equal, equal], [equal] * 4)
+    for name, value in alone.items():
+        if name == "psnr.y_pooled":
+            assert part[name] == pytest.approx(value + 10 * np.log10(4), abs=1e-6)
+            continue
+        best = {"l1": 0.0}.get(name, 100.0 if name.startswith("psnr") else 1.0)
+        assert part[name] == pytest.approx((value + 3 * best) / 4, abs=1e-6)
+
+
+@each_metric
+def test_a_shift_in_time_costs_and_swapping_the_files_does_not(kind, frames):
+    """One frame late is damage; which of two files is the reference is none."""
+    name = kind.info.score_name(kind.info.columns[0])
+    worse = -1 if kind.info.columns[0].better == "higher" else 1
+    here, late = (values(kind(), part, frames[:4])[name] for part in (frames[:4], frames[1:5]))
+    assert worse * (late - here) > {"psnr.rgb": 50.0, "l1": 0.005}.get(name, 0.01)
+    back = values(kind(), frames[:4], frames[1:5])[name]
+    assert back == pytest.approx(late, abs=1e-9)
+
+
+@each_metric
 def test_more_damage_is_a_worse_number(kind, frames):
     better = kind.info.columns[0].better
     name = kind.info.score_name(kind.info.columns[0])
@@ -201,7 +229,12 @@ def test_lpips_looks_at_each_nth_frame(tmp_path, frames):
         pytest.skip("neither lpips nor torchmetrics is installed, which ship the linear heads")
     path = tmp_path / "net.pth"
     torch.save({n: torch.from_numpy(v) for n, v in video_frames.backbone("alex").items()}, path)
-    damaged = [frames[0], *(255 - frame for frame in frames[1:4])]
-    weights = {"lpips": str(path)}
-    assert values(LPIPS(weights=weights, every=4), damaged, frames[:4])["lpips"] == 0.0
-    assert values(LPIPS(weights=weights), damaged, frames[:4])["lpips"] > 0.01
+    damaged = [frames[0], *[255 - frames[0]] * 3]
+    weights, reference = {"lpips": str(path)}, [frames[0]] * 4
+    assert values(LPIPS(weights=weights, every=4), damaged, reference)["lpips"] == 0.0
+    whole = values(LPIPS(weights=weights), damaged[1:], reference[1:])["lpips"]
+    assert whole > 0.01
+    part = values(LPIPS(weights=weights), damaged, reference)["lpips"]
+    assert part == pytest.approx(0.75 * whole, rel=1e-5), "three of four frames are damaged"
+    back = values(LPIPS(weights=weights), reference, damaged)["lpips"]
+    assert back == pytest.approx(part, rel=1e-5)
