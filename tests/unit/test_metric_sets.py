@@ -501,6 +501,28 @@ def test_density_and_coverage_come_with_what_halves_of_the_reference_score():
     assert halves["real_mean"] > 0.5
 
 
+def test_what_cannot_be_reduced_is_a_reason_and_stops_no_run():
+    """A neighbour that no row has, and an embedding without a direction."""
+    y = items_of(RNG(37).normal(size=(48, 3)))
+    found = DensityCoverage(backbone="sound_texture", k=47).reduce(y, y)
+    assert set(found) == set(COLUMNS)
+    for reason in found.values():
+        assert reason == (
+            "48 rows, 44 where clips are left out, and 48 in the reference: a neighbour of rank 47 "
+            "needs more; give more clips or a smaller k"
+        )
+    nothing = items_of(np.zeros((48, 3)))
+    assert "length 0" in Cmmd().reduce(nothing, y)[""]
+
+
+def test_what_the_default_backbone_needs_is_said_of_the_class():
+    """Lists read the class: it must say what the class without parameters asks for."""
+    assert Fd.info.weights == Fd().info.weights == ("inception",)
+    assert DensityCoverage.info.wants == DensityCoverage().info.wants == ("luma",)
+    with pytest.raises(MissingExtra, match="--weights inception=PATH"):
+        Fd().prepare()
+
+
 def test_kl_counts_clips_without_a_reference():
     logits = RNG(30).normal(size=(4, 6))
     ours = {f"c{i}": {"logits": logits[i : i + 1]} for i in range(4)}
@@ -518,6 +540,171 @@ def test_inception_score_asks_for_enough_frames():
     metric = InceptionScoreOfFrames(splits=2)
     assert metric.reduce(items, {})[""].value == pytest.approx(4.0, rel=0.05)
     assert "needs at least 500" in InceptionScoreOfFrames().reduce(items, {})[""]
+
+
+# ---------------------------------------------------------------- damage of known size
+
+
+FRECHET = (Fid, Fvd, Fad, FdPanns, FdPasst, FdMotionTexture, FdSoundTexture, Fd)
+
+
+@pytest.mark.parametrize("make", FRECHET)
+def test_frechet_metrics_give_a_shift_its_square_and_the_same_clips_nothing(make):
+    y = RNG(34).normal(size=(60, 4))
+    same, moved = (make().reduce(items_of(y + by), items_of(y))[""] for by in (0.0, 0.5))
+    assert same.value == pytest.approx(0, abs=1e-9)
+    assert moved.value == pytest.approx(4 * 0.5**2, rel=1e-9)
+
+
+@pytest.mark.parametrize("make", [Kid, Kvd])
+def test_kernel_metrics_of_two_points_have_their_closed_form(make):
+    """All clips at 1 against all at 0: k(1, 1) + k(0, 0) - 2 k(1, 0) = 8 + 1 - 2."""
+    one, nought = np.ones((24, 1)), np.zeros((24, 1))
+    assert make().reduce(items_of(one), items_of(nought))[""].value == pytest.approx(7)
+    assert make().reduce(items_of(one), items_of(one))[""].value == pytest.approx(0, abs=1e-12)
+    fair = RNG(35).normal(size=(160, 3))
+    figure = make().reduce(items_of(fair[:80]), items_of(fair[80:]))[""]
+    assert not figure.details["floor"]["apart"]
+    assert figure.low < 0 < figure.high, "two draws of one distribution"
+
+
+def test_density_and_coverage_of_the_same_clips_and_of_one_mode_of_two():
+    rng = RNG(36)
+    y = np.concatenate([rng.normal(size=(40, 3)) - 20, rng.normal(size=(40, 3)) + 20])
+    metric = DensityCoverage(backbone="sound_texture")
+    same = metric.reduce(items_of(y), items_of(y))
+    assert {name: same[name].value for name in COLUMNS[1:]} == dict.fromkeys(COLUMNS[1:], 1.0)
+    assert same["density"].value >= 1.0
+    half = metric.reduce(items_of(y[40:]), items_of(y))  # real clips, but of one mode
+    assert half["precision"].value == 1.0
+    assert half["coverage"].value == half["recall"].value == 0.5
+
+
+class Colours:
+    """Stands for a network of pictures: a row is the mean colour, and so are three logits."""
+
+    name, frames = "colours", 4
+
+    def __init__(self):
+        self.digests = {}
+
+    def prepare(self, frame):
+        return frame.reshape(-1, 3).mean(axis=0).astype(np.float32) / 255
+
+    def features(self, given):
+        rows = given.mean(axis=1) if given.ndim == 3 else given
+        return {"features": rows, "logits": 100 * rows}
+
+
+class Levels:
+    """Stands for a network of sound: a row is the level in dB; it hears high and low."""
+
+    name, rate_hz = "levels", 16000
+
+    def __init__(self):
+        self.digests = {}
+
+    def features(self, sound):
+        level = 10 * np.log10(np.mean(sound.astype(np.float64) ** 2))
+        high = np.mean(np.diff(np.signbit(sound)) != 0) > 0.1
+        return {
+            "features": np.array([[level, 0.0]], np.float32),
+            "logits": np.log([[0.9, 0.1] if high else [0.1, 0.9]]),
+        }
+
+
+def made_of(metric, backbone, clips):
+    metric.backbone = backbone
+    found = {name: measured(metric, raw) for name, raw in clips.items()}
+    assert not any(one.values for one in found.values()), found
+    return {name: one.features for name, one in found.items()}
+
+
+def tinted(damage=lambda picture: picture, colour=None):
+    """24 clips of four frames, each of a colour of its own or all of one, with texture."""
+    clips = {}
+    for seed in range(24):
+        rng = RNG(100 + seed)
+        tint = rng.integers(60, 160, 3) if colour is None else np.array(colour)
+        picture = np.clip(tint + rng.integers(-20, 21, (16, 20, 1)), 0, 255).astype(np.uint8)
+        shown = np.ascontiguousarray(damage(picture))
+        clips[f"c{seed}"] = RawMedia(
+            Kind.VIDEO, Replay(lambda shown=shown: iter([shown] * 4)), Fraction(25), 4, 20, 16
+        )
+    return clips
+
+
+@pytest.mark.parametrize("make", [Fid, Fvd])
+def test_brighter_clips_are_as_far_off_as_they_are_brighter(make):
+    """From clips to the figure: 40 levels more in three colours; a mirror changes no colour."""
+    metric = make()
+    plain, brighter, mirrored = (
+        made_of(metric, Colours(), tinted(damage))
+        for damage in (lambda p: p, lambda p: p + np.uint8(40), lambda p: p[:, ::-1])
+    )
+    assert metric.reduce(brighter, plain)[""].value == pytest.approx(3 * (40 / 255) ** 2, rel=1e-5)
+    assert metric.reduce(mirrored, plain)[""].value == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("make", [Kid, Kvd])
+def test_clips_of_another_colour_have_the_kernels_distance(make):
+    metric = make()
+    black, white = (
+        made_of(metric, Colours(), tinted(lambda p, v=v: np.full_like(p, v))) for v in (0, 255)
+    )
+    assert metric.reduce(white, black)[""].value == pytest.approx(7, rel=1e-6)
+    assert metric.reduce(white, white)[""].value == pytest.approx(0, abs=1e-9)
+
+
+def test_cmmd_of_clips_of_another_colour_has_its_closed_form():
+    metric = Cmmd()
+    red, dark, blue = (
+        made_of(metric, Colours(), tinted(lambda p, c=c: np.full_like(p, c)))
+        for c in ((200, 0, 0), (90, 0, 0), (0, 0, 200))
+    )
+    assert metric.reduce(blue, red)[""].value == pytest.approx(1000 * (2 - 2 * math.exp(-0.01)))
+    assert metric.reduce(dark, red)[""].value == pytest.approx(0, abs=1e-9)  # a gain is none
+
+
+def test_inception_score_counts_the_kinds_of_clips():
+    metric = InceptionScoreOfFrames(splits=1)
+    colours = [(220, 0, 0), (0, 220, 0), (0, 0, 220)]
+    kinds = [made_of(metric, Colours(), tinted(lambda p, c=c: np.full_like(p, c))) for c in colours]
+    for count in (1, 2, 3):
+        mixed = {f"{i}{name}": row for i in range(count) for name, row in kinds[i].items()}
+        assert metric.reduce(mixed, {})[""].value == pytest.approx(count, rel=1e-6)
+
+
+def heard(gain=1.0, swapped=0):
+    """24 clips of a second at levels of their own; ``swapped`` of them low instead of high."""
+    clips = {}
+    for seed in range(24):
+        hz, level = 200 if seed < swapped else 4000, RNG(200 + seed).uniform(0.05, 0.3)
+        wave = gain * level * np.sin(2 * np.pi * hz * np.arange(16000) / 16000 + 0.3)
+        block = wave[None].astype(np.float32)
+        clips[f"c{seed}"] = RawMedia(
+            Kind.AUDIO, samples=Replay(lambda block=block: iter([block])), rate_hz=16000, channels=1
+        )
+    return clips
+
+
+@pytest.mark.parametrize("make", [Fad, FdPanns, FdPasst])
+def test_quieter_clips_are_as_far_off_as_they_are_quieter(make):
+    """Half the amplitude is 6.02 dB; an inverted wave is as loud."""
+    metric = make()
+    plain, quieter, inverted = (made_of(metric, Levels(), heard(gain)) for gain in (1, 0.5, -1))
+    assert metric.reduce(quieter, plain)[""].value == pytest.approx(6.0206**2, rel=1e-4)
+    assert metric.reduce(inverted, plain)[""].value == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("swapped", [0, 12, 24])
+def test_kl_counts_the_clips_that_sound_like_something_else(swapped):
+    """KL of (.9, .1) to (.1, .9) is .8 ln 9; gain is nothing else."""
+    metric = KlPanns()
+    plain = made_of(metric, Levels(), heard())
+    damaged = made_of(metric, Levels(), heard(0.5, swapped))
+    found = metric.reduce(damaged, plain)[""]
+    assert found.value == pytest.approx(swapped / 24 * 0.8 * math.log(9), abs=1e-4)
 
 
 # ---------------------------------------------------------------- weights

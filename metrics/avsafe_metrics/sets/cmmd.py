@@ -59,7 +59,10 @@ class Cmmd(SetMetricBase):
         if isinstance(found, str):
             return {"": found}
         x, y = found
-        value = kernel.cmmd(x.values, y.values)
+        try:
+            value = kernel.cmmd(x.values, y.values)
+        except ValueError as error:
+            return {"": str(error)}
         rbf = kernel.gaussian(kernel.CMMD_SIGMA)
         left = kernel.CMMD_SCALE * kernel.mmd2_without(
             kernel.unit(x.values), dealt_groups(x, groups=GROUPS), kernel.unit(y.values), rbf,

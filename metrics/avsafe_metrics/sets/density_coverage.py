@@ -39,7 +39,7 @@ class DensityCoverage(OverBackbone):
             Column("precision", "", "higher", "share of rows inside the reference", 0.0, 1.0),
             Column("recall", "", "higher", "share of the reference inside the rows", 0.0, 1.0),
         ),
-        wants=("rgb",),
+        wants=wants("motion_texture"),
         family="set",
         scope="set",
         source="Naeem et al. 2020 (arXiv:2002.09797), eq. 3-4; Kynkäänniemi et al. 2019",
@@ -63,13 +63,19 @@ class DensityCoverage(OverBackbone):
         if isinstance(found, str):
             return dict.fromkeys(COLUMNS, found)
         x, y = found
-        values = vars(neighbours(x.values, y.values, k=self._k))
         dealt = np.random.default_rng(0).permutation(x.samples)
         groups = min(GROUPS, x.samples)
-        left = [
-            vars(neighbours(x.without(dealt[group::groups]), y.values, k=self._k))
-            for group in range(groups)
-        ]
+        rests = [x.without(dealt[group::groups]) for group in range(groups)]
+        least = min(map(len, rests))
+        if min(least, len(y.values)) <= self._k:
+            return dict.fromkeys(
+                COLUMNS,
+                f"{len(x.values)} rows, {least} where clips are left out, and {len(y.values)} in "
+                f"the reference: a neighbour of rank {self._k} needs more; give more clips or a "
+                "smaller k",
+            )
+        values = vars(neighbours(x.values, y.values, k=self._k))
+        left = [vars(neighbours(rest, y.values, k=self._k)) for rest in rests]
         halves = [
             (vars(neighbours(half, rest, k=self._k)), vars(neighbours(drawn, rest, k=self._k)))
             for half, rest, drawn in deals(x, y, splits=SPLITS)

@@ -22,6 +22,7 @@ class Fd(OverBackbone, FrechetMetric):
         wants=("rgb",),
         family="set",
         scope="set",
+        weights=("inception",),
         source="Dowson and Landau 1982, eq. 4, over the backbone named",
     )
 
