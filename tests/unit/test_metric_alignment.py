@@ -301,6 +301,21 @@ def test_mfcc_and_rate():
         assert sum(clock.repeats() for _ in range(100)) == pytest.approx(shown, abs=1)
 
 
+def test_boxes_of_faces_keep_no_points():
+    """A view of nothing would hold on to all 152 points of every frame."""
+    points = np.full((152, 2), 40.0, np.float32)
+    points[0] = 10.0
+
+    class Seen(FaceBoxes):
+        def take(self, frame):
+            self._points.append(points.copy())
+
+    boxes = Seen(25)
+    for _ in range(3):
+        assert boxes.box_in(None).tolist() == [10.0, 10.0, 40.0, 40.0]
+    assert [(kept.size, kept.base) for kept in boxes._points] == [(0, None)] * 3
+
+
 def test_every_frame_gives_a_crop():
     frame = np.full((120, 160, 3), 80, np.uint8)
     for published in (False, True):

@@ -238,3 +238,24 @@ def test_lpips_looks_at_each_nth_frame(tmp_path, frames):
     assert part == pytest.approx(0.75 * whole, rel=1e-5), "three of four frames are damaged"
     back = values(LPIPS(weights=weights), reference, damaged)["lpips"]
     assert back == pytest.approx(part, rel=1e-5)
+
+
+def test_lpips_that_gives_no_number_is_not_hidden(frames):
+    """Weights that overflow give NaN for a frame: a reason, and no mean of the others."""
+
+    class Overflows:
+        calls = 0
+
+        def distance(self, one, other):
+            Overflows.calls += 1
+            return [float("nan") if Overflows.calls == 2 else 0.25]
+
+    pytest.importorskip("torch")
+
+    class Given(LPIPS):
+        def prepare(self):
+            self._network = Overflows()
+
+    found = values(Given(), frames[:3], frames[:3])["lpips"]
+    assert found == "the value is nan"
+    assert values(Given(), frames[:3], frames[:3])["lpips"] == 0.25

@@ -93,7 +93,7 @@ class FaceBoxes(Tracker):
     def box_in(self, frame: Frame) -> Box | None:
         self.take(frame)
         points = self._points[-1]
-        self._points[-1] = points[:0]  # only the last is looked at: keep none
+        self._points[-1] = points[:0].copy()  # only the last is looked at; a view would keep all
         if not np.isfinite(points[0, 0]):
             return None
         return np.concatenate([points.min(0), points.max(0)]).astype(np.float64)

@@ -232,8 +232,11 @@ class LPIPS:
 
         def compare(view: View, beside: View) -> tuple[float, ...]:
             if view.index % self.every:
-                return (float("nan"),)
+                return ()
             one, other = as_picture(view.rgb, self._device), as_picture(beside.rgb, self._device)
             return (float(network.distance(one, other)[0]),)
 
-        return PairedMeter(clip, compare, lambda rows: {"": float(np.nanmean(rows))})
+        # a NaN of the network must show: only the frames that were not looked at are left out
+        return PairedMeter(
+            clip, compare, lambda rows: {"": float(np.mean([row for row in rows if row]))}
+        )
