@@ -141,6 +141,25 @@ def test_evidence_moves_with_the_sound_frame_by_frame():
     assert np.abs(a[8:27] - b[4:23]).max() < 0.25 * np.ptp(a)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_drawn_lips_read_how_late_their_sound_is(seed):
+    """200 ms to each side are read within a step; gain is nothing; other sound agrees less."""
+    points, sound = spoken(8.0, seed)
+    own = metric.judge(points, 25.0, sound)
+    assert abs(own.offset_ms) <= 40
+    assert own.in_sync_score > 0.9
+    late = metric.judge(points, 25.0, np.concatenate([np.zeros(3200, np.float32), sound]))
+    early = metric.judge(points, 25.0, sound[3200:])
+    for moved, offset_ms in ((late, 200), (early, -200)):
+        assert abs(moved.offset_ms - own.offset_ms - offset_ms) <= 40
+        assert moved.in_sync_score < 0.1
+        assert moved.confidence == pytest.approx(own.confidence, abs=0.3), "it is of the offset"
+    quiet = metric.judge(points, 25.0, 0.1 * sound)
+    assert quiet.confidence == pytest.approx(own.confidence, abs=0.05)
+    other = metric.judge(points, 25.0, spoken(8.0, seed + 50)[1])
+    assert other.confidence < own.confidence - 3
+
+
 # ---------------------------------------------------------------- judgement
 
 
