@@ -15,11 +15,17 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avsafe.errors import AvsafeError, MissingExtra, UnreadableMedia, Unscorable
+from avsafe.errors import (
+    AvsafeError,
+    MissingExtra,
+    UnreadableMedia,
+    Unscorable,
+)
 from avsafe.media.playing import Piece, Playing
 from avsafe.media.view import View
 from avsafe.types import Clip, Frame, Gathered, Meter, Metric, MetricInfo, Picture, Sample, Value
@@ -66,11 +72,13 @@ def measure(
     metrics: Mapping[str, Metric],
     sample: Sample,
     clip: Playing,
-    beside: Mapping[str, Playing] | None = None,
+    beside: Mapping[str, Playing | str] | None = None,
 ) -> dict[str, Measured]:
-    """All metrics on one clip, decoded once; ``beside`` has the files that play in step, by role.
+    """All metrics on one clip, decoded once; ``beside`` has the files that play in step, by role,
+    or the reason why one cannot be played.
 
-    Errors of the clip itself (``UnreadableMedia``) are raised; errors of a metric are reasons.
+    Errors of the clip itself (``UnreadableMedia``) are raised; errors of a metric, or of the file
+    beside, are reasons of the metrics that they concern.
 
     >>> from avsafe.testing import textured_clip
     >>> from avsafe.media import replayed
@@ -79,10 +87,11 @@ def measure(
     """
     found = {name: Measured() for name in metrics}
     runs: list[_Run] = []
-    beside = dict(beside or {})
+    given = dict(beside or {})
+    playable = {role: other for role, other in given.items() if not isinstance(other, str)}
     for name, metric in metrics.items():
         run = _Run(name, metric, found[name])
-        run.open(sample, clip, beside)
+        run.open(sample, clip, given)
         if run.alive:
             runs.append(run)
     roles = {run.info.beside for run in runs if run.info.beside}
@@ -91,8 +100,8 @@ def measure(
                      any("mono16k" in info.wants for info in infos))  # fmt: skip
     followers = {
         role: _Follower(
-            role, beside[role],
-            _Shared(beside[role],
+            role, playable[role],
+            _Shared(playable[role],
                     any("faces" in i.wants and i.beside == role for i in infos),
                     any("mono16k" in i.wants and i.beside == role for i in infos)),
         )
@@ -126,13 +135,28 @@ def _play(
         shared.see(view, piece.rgb)
         beside: dict[str, View | None] = {}
         for role, follower in followers.items():
-            beside[role] = follower.until(piece.time_s, alive)
+            beside[role] = _in_step(follower, alive, piece.time_s)
         for run in alive:
             run.frame(view, beside.get(run.info.beside))
         view.forget_past()
         previous = view
     for follower in followers.values():
-        follower.rest([run for run in runs if run.alive])
+        _in_step(follower, [run for run in runs if run.alive], None)
+
+
+def _in_step(follower: _Follower, runs: list[_Run], time_s: float | None) -> View | None:
+    """The file beside, up to a time or to its end. Where it breaks, only the metrics that want it
+    end."""
+    try:
+        if time_s is not None:
+            return follower.until(time_s, runs)
+        follower.rest(runs)
+    except UnreadableMedia as error:
+        follower.close()
+        for run in runs:
+            if run.alive and run.info.beside == follower.role:
+                run.end(f"its {follower.role} cannot be played: {error}")
+    return None
 
 
 class _Run:
@@ -146,14 +170,14 @@ class _Run:
         self._sees = bool({"rgb", "luma", "faces"} & set(self.info.wants))
         self._hears = "sound" in self.info.wants
 
-    def open(self, sample: Sample, clip: Playing, beside: Mapping[str, Playing]) -> None:
+    def open(self, sample: Sample, clip: Playing, beside: Mapping[str, Playing | str]) -> None:
         other = beside.get(self.info.beside)
         reason = _lacks(self.info, sample, clip, other)
         if reason is not None:
-            self._all(reason)
+            self.end(reason)
             return
         self.alive = True
-        shape = other.shape if other is not None else None
+        shape = other.shape if isinstance(other, Playing) else None
         self._meter = self._call(
             lambda: self._metric.open(Clip(sample, clip.shape, shape, clip.media))
         )
@@ -173,46 +197,51 @@ class _Run:
         if not self.alive or meter is None:
             return
         if self._sees and not shared.frame_count:
-            self._all("the clip has no frame that can be decoded")
+            self.end("the clip has no frame that can be decoded")
             return
-        gathered = self._call(lambda: shared.gathered(other))
-        if gathered is None:
-            return
-        values = self._call(lambda: meter.finish(gathered))
-        if values is None:
-            return
+        if "faces" in self.info.wants:
+            problem = shared.no_faces or (other.no_faces if other else None)
+            if problem is not None:
+                self.end(problem)
+                return
+        self._call(lambda: self._take(meter.finish(shared.gathered(other))))
+
+    def _take(self, given: Mapping[str, Any]) -> None:
+        """What a meter gave: numbers and reasons of a clip, features for a set."""
+        values: dict[str, Value] = {}
         for column in self.info.columns:
-            if self.info.scope == "set":
-                break
-            value = values.get(column.name, "the metric gave no value")
-            self._found.values[self.info.score_name(column)] = _checked(value)
-        for name, value in values.items():
-            if isinstance(value, np.ndarray):
-                self._found.features[name] = value
+            value = given.get(column.name, "the metric gave no value")
+            if self.info.scope == "clip" or (column.name in given and isinstance(value, str)):
+                values[self.info.score_name(column)] = _checked(value)
+        self._found.values.update(values)
+        if self.info.scope == "set":
+            arrays = {name: a for name, a in given.items() if isinstance(a, np.ndarray)}
+            self._found.features.update(arrays)
 
     def _call(self, work: Callable[[], Any]) -> Any:
         began = time.process_time()
         try:
             return work()
         except Unscorable as error:
-            self._all(str(error))
-        except (UnreadableMedia, MissingExtra):
-            raise
+            self.end(str(error))
         except Exception as error:  # one metric that breaks takes no other with it
             _log.debug("%s failed", self.name, exc_info=True)
             said = str(error) if isinstance(error, AvsafeError) else repr(error)
-            self._all(f"{FAILED}: {said}"[:500])
+            self.end(f"{FAILED}: {said}"[:500])
         finally:
             self._found.cpu_s += time.process_time() - began
         return None
 
-    def _all(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
+        """The metric sees no more; its columns have this reason."""
         self.alive, self._meter = False, None
         for column in self.info.columns:
             self._found.values[self.info.score_name(column)] = reason
 
 
-def _lacks(info: MetricInfo, sample: Sample, clip: Playing, other: Playing | None) -> str | None:
+def _lacks(
+    info: MetricInfo, sample: Sample, clip: Playing, other: Playing | str | None
+) -> str | None:
     """Why a metric cannot be asked about this clip; None when it can."""
     wants, shape = set(info.wants), clip.shape
     if wants & {"rgb", "luma", "faces"} and not shape.width:
@@ -221,7 +250,9 @@ def _lacks(info: MetricInfo, sample: Sample, clip: Playing, other: Playing | Non
         return "the clip has no sound"
     if info.beside and other is None:
         return f"the clip has no {info.beside}"
-    if info.beside and other is not None:
+    if info.beside and isinstance(other, str):
+        return other
+    if info.beside and isinstance(other, Playing):
         if wants & {"rgb", "luma", "faces"} and not other.shape.width:
             return f"the {info.beside} has no pictures"
         if wants & {"sound", "mono16k"} and not other.shape.rate_hz:
@@ -244,7 +275,7 @@ class _Follower:
     """A file that plays in step: for each time of the clip, the frame that it shows then."""
 
     def __init__(self, role: str, playing: Playing, shared: _Shared) -> None:
-        self._role, self._rate_hz, self.shared = role, playing.shape.rate_hz, shared
+        self.role, self._rate_hz, self.shared = role, playing.shape.rate_hz, shared
         self._pieces: Iterator[Piece] | None = iter(playing)
         rate = playing.shape.frame_rate
         self._half_s = 0.5 / float(rate) if rate else 0.0
@@ -275,13 +306,14 @@ class _Follower:
         return self._view
 
     def rest(self, runs: list[_Run]) -> None:
-        """The sound that is left, and the faces; no frame of the clip is beside them."""
+        """The sound that is left; no frame of the clip is beside its frames."""
         for piece in self._pieces or ():
             if piece.block is not None:
                 self._hear(piece, runs)
 
     def close(self) -> None:
         close = getattr(self._pieces, "close", None)
+        self._pieces = None
         if close is not None:
             close()
 
@@ -289,8 +321,8 @@ class _Follower:
         if piece.block is not None:
             self.shared.hear(piece.block)
         for run in runs:
-            if run.info.beside == self._role:
-                run.samples(piece, self._rate_hz, self._role)
+            if run.info.beside == self.role:
+                run.samples(piece, self._rate_hz, self.role)
 
     def _show(self, piece: Piece) -> None:
         before = self._view
@@ -305,18 +337,34 @@ class _Shared:
 
     def __init__(self, playing: Playing, faces: bool, mono: bool) -> None:
         self.frame_count = 0
+        self.no_faces: str | None = None  # why nothing is known of faces
         self._tracker: Any = None
         self._track: FaceTrack | None = None
         self._mono = Mono(playing.shape.rate_hz) if mono and playing.shape.rate_hz else None
         if faces and playing.shape.width:
-            from avsafe.faces import Tracker
-
-            self._tracker = Tracker(playing.shape.frame_rate or 1)
+            self._following(lambda: self._start(playing.shape.frame_rate or 1))
 
     def see(self, view: View, rgb: Frame | None) -> None:
         self.frame_count += 1
         if self._tracker is not None and rgb is not None:
-            self._tracker.take(rgb)
+            self._following(lambda: self._tracker.take(rgb))
+
+    def _start(self, rate: Fraction | int) -> None:
+        from avsafe.faces import Tracker
+
+        self._tracker = Tracker(rate)
+
+    def _following(self, step: Callable[[], None]) -> None:
+        """Faces are for some metrics only: where they cannot be followed, the others go on."""
+        try:
+            step()
+        except Exception as error:
+            _log.debug("faces", exc_info=True)
+            self._tracker = None
+            if isinstance(error, AvsafeError) and not isinstance(error, MissingExtra):
+                self.no_faces = f"its faces cannot be followed: {error}"[:500]
+            else:  # tried again by the next run
+                self.no_faces = f"{FAILED}: its faces cannot be followed: {error!r}"[:500]
 
     def hear(self, block: NDArray[np.float32]) -> None:
         if self._mono is not None:

@@ -48,8 +48,10 @@ def _suite(name: str) -> dict[str, Any]:
 def _metric(name: str) -> dict[str, Any]:
     try:
         info = getattr(plugins.catalogue("metrics")[name].load(), "info", None)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         return _row(name, "", f"cannot be loaded: {error}", ["pip install 'avsafe[bench]'"])
+    except Exception as error:  # whatever an outsider's module raises: the others are listed
+        return _row(name, "", f"cannot be loaded: {error!r}", ["a version that loads"])
     if not isinstance(info, MetricInfo):
         return _row(name, "", "", [])
     needs = [f"weights {weight}" for weight in info.weights]

@@ -7,7 +7,7 @@ import json
 import resource
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,13 +58,17 @@ class Answer:
     features: dict[str, dict[str, NDArray[Any]]] = field(default_factory=dict)
 
 
-@lru_cache(maxsize=256)
 def made(recipe: Recipe) -> Metric:
-    """The metric of a recipe, prepared; once a process.
+    """The metric of a recipe, prepared; once a process, whatever hash its rows carry.
 
     Raises UsageError for a name or a parameter that is not known, MissingExtra when packages or
     weights are absent.
     """
+    return _made(replace(recipe, run=""))
+
+
+@lru_cache(maxsize=256)
+def _made(recipe: Recipe) -> Metric:
     known = plugins.catalogue("metrics")
     if recipe.name not in known:
         near = ", ".join(known) or "none is installed"
@@ -128,8 +132,9 @@ def unscored(task: ClipTask, reason: str, about: Mapping[str, Any] | None = None
 
 def opened(
     work: Work, infos: list[MetricInfo], seconds: float | None
-) -> tuple[Playing, dict[str, Playing]]:
-    """The clip, and the files that play in step, each with the forms that somebody wants."""
+) -> tuple[Playing, dict[str, Playing | str]]:
+    """The clip, and the files that play in step, each with the forms that somebody wants; a reason
+    for a file that cannot be read, which only the metrics that want it lack."""
     if work.problem is not None:
         raise Unscorable(work.problem)
     files = work.sample.media
@@ -137,9 +142,12 @@ def opened(
     if role is None:
         raise Unscorable(f"there is no clip to measure (roles: {', '.join(files) or 'none'})")
     clip = _play(files[role], infos, seconds)
-    beside = {}
-    for other in {info.beside for info in infos if info.beside in files}:
-        beside[other] = _play(files[other], [i for i in infos if i.beside == other], seconds)
+    beside: dict[str, Playing | str] = {}
+    for other in sorted({info.beside for info in infos if info.beside in files}):
+        try:
+            beside[other] = _play(files[other], [i for i in infos if i.beside == other], seconds)
+        except (AvsafeError, OSError) as error:
+            beside[other] = f"its {other} cannot be played: {error}"
     return clip, beside
 
 
@@ -216,6 +224,7 @@ def _row(kind: str, work: Work, status: str) -> dict[str, Any]:
         "system": work.system,
         "item": work.item,
         "sample": work.sample.sample_id,
+        "of": work.of,
         "cluster": work.sample.cluster or work.item,
         "status": status,
         "at": round(time.time()),

@@ -19,7 +19,9 @@ from typing import Any
 Row = dict[str, Any]
 Identity = tuple[Any, ...]
 _OF_A_TRIAL = ("run", "kind", "watermarker", "clip", "key", "attack")
-OF_A_SCORE = ("run", "kind", "system", "sample", "metric")
+# "of" is a hash of what was measured (``work.content_hash``): another file under an old name is
+# another measurement.
+OF_A_SCORE = ("run", "kind", "system", "sample", "metric", "of")
 
 
 def identity(row: Mapping[str, Any], fields: tuple[str, ...] = _OF_A_TRIAL) -> Identity:
@@ -38,13 +40,13 @@ class Store:
         """Add one row. A single write under a lock: rows of two processes never mix."""
         import fcntl
 
-        line = json.dumps(_finite(row), ensure_ascii=False, sort_keys=True) + "\n"
+        line = json.dumps(finite(row), ensure_ascii=False, sort_keys=True) + "\n"
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             size = os.fstat(handle).st_size
             torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"  # a writer was killed
-            os.write(handle, (("\n" if torn else "") + line).encode())
+            os.write(handle, (("\n" if torn else "") + line).encode("utf-8", "backslashreplace"))
         finally:
             os.close(handle)
 
@@ -53,10 +55,11 @@ class Store:
         found: dict[Identity, Row] = {}
         if not self.path.exists():
             return []
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        # not splitlines(): it also cuts at U+2028 and others, which JSON leaves as they are
+        for line in self.path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(row, dict) and "kind" in row:
                 found.pop(identity(row, self.fields), None)
@@ -68,14 +71,18 @@ class Store:
         return {identity(row, self.fields) for row in self.read() if row.get("status") != "failed"}
 
 
-def _finite(value: Any) -> Any:
-    """JSON knows no NaN and no numpy scalar."""
+def finite(value: Any) -> Any:
+    """JSON knows no NaN and no numpy scalar.
+
+    >>> finite({"floor": float("nan"), "sizes": (1, 2)})
+    {'floor': None, 'sizes': [1, 2]}
+    """
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if hasattr(value, "item") and not isinstance(value, str):
-        value = value.item()
+        return [finite(item) for item in value]
+    if hasattr(value, "tolist") and not isinstance(value, str):
+        return finite(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

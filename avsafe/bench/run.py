@@ -18,19 +18,19 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from avsafe.bench import detecting, executors, measuring, safety, suitefile, work
+from avsafe import plugins
+from avsafe.bench import code, detecting, executors, measuring, safety, suitefile, work
 from avsafe.bench.measuring import Answer, ClipTask, Recipe
-from avsafe.bench.rows import OF_A_SCORE, Row, Store, code_hash, identity
+from avsafe.bench.rows import OF_A_SCORE, Row, Store, code_hash, finite, identity
 from avsafe.bench.suitefile import SuiteFile
 from avsafe.bench.suites import Outcome
 from avsafe.bench.work import Work
-from avsafe.errors import MissingExtra, UsageError
+from avsafe.errors import AvsafeError, MissingExtra, UsageError
 from avsafe.home import Home
 from avsafe.metering import Measured
 from avsafe.types import (
@@ -103,11 +103,11 @@ def run(options: Options, progress: Progress = no_progress) -> Outcome:
     executor = executors.named(options.executor, options.jobs)
     chosen = choose(suite, options)
     options.out.mkdir(parents=True, exist_ok=True)
-    works = gathered(suite, options, progress)
+    works = hashed(gathered(suite, options, progress), suite.requires)
     store = Store(options.out / "scores.jsonl", OF_A_SCORE)
     before = len(store.read())
 
-    reference = reference_works(works, options.reference)
+    reference = hashed(reference_works(works, options.reference), ())
     tasks = lacking(suite, works, reference, chosen, store, options.seconds)
     _measure(executor, tasks, store, options, progress)
     guarded = _guarded(suite, options, chosen)
@@ -118,7 +118,7 @@ def run(options: Options, progress: Progress = no_progress) -> Outcome:
     mine = rows_of(store.read(), works, chosen)
     sets = _sets(works, reference, chosen, options.out)
     if suite.detectors:
-        chosen.append(_detected(works, mine, sets))
+        chosen.append(_detected(works, mine, sets, asked=guarded is not None))
     _write(options.out / "sets.json", sets)
     _write(options.out / "run.json", _described(suite, options, works, chosen))
     report, warnings = _figures(options.out)
@@ -153,17 +153,19 @@ def choose(suite: SuiteFile, options: Options) -> list[Chosen]:
             options.device,
         )
         try:
-            metric = measuring.made(recipe)
-        except MissingExtra as error:
-            found.append(Chosen(recipe, _info(recipe), missing=str(error)))
-            continue
-        found.append(_hashed(recipe, metric, options.seconds))
+            found.append(_hashed(recipe, measuring.made(recipe), options.seconds))
+        except UsageError:
+            raise
+        except Exception as error:  # a plugin that breaks takes no other metric with it
+            _log.debug("%s cannot be made", spec.name, exc_info=True)
+            expected = isinstance(error, AvsafeError)
+            why = str(error) if expected else f"the metric cannot be loaded: {error!r}"[:500]
+            found.append(Chosen(recipe, _info(recipe), missing=why))
     return found
 
 
 def _hashed(recipe: Recipe, metric: Metric, seconds: float | None) -> Chosen:
     info, digests = metric.info, dict(metric.digests())
-    used = {name: value for name, value in recipe.weights if name in info.weights}
     settings = {
         "version": info.version,
         "parameters": recipe.parameters,
@@ -171,18 +173,15 @@ def _hashed(recipe: Recipe, metric: Metric, seconds: float | None) -> Chosen:
         "seconds": seconds,
         "device": recipe.device,
     }
-    run_hash = code_hash(_code_of(metric), settings)
-    recipe = replace(recipe, weights=tuple(sorted(used.items())), run=run_hash)
-    return Chosen(recipe, info, digests)
+    run_hash = code_hash(code.of_metric(metric), settings)
+    return Chosen(replace(recipe, run=run_hash), info, digests)
 
 
 def _info(recipe: Recipe) -> MetricInfo | None:
     """What a metric that cannot be prepared says of itself, where its class tells."""
-    from avsafe import plugins
-
     try:
         info = getattr(plugins.catalogue("metrics")[recipe.name].load(), "info", None)
-    except ImportError:
+    except Exception:  # whatever an outsider's module raises; ``missing`` says it
         return None
     return info if isinstance(info, MetricInfo) else None
 
@@ -194,27 +193,12 @@ def _check_weights(weights: Mapping[str, str]) -> None:
             raise UsageError(f"--weights {name}={value}: there is no such file or folder.")
 
 
-def _code_of(metric: Metric) -> list[Path]:
-    """The files whose change makes old rows worthless: the metric's package and the decoding."""
-    here = Path(__file__).parents[1]
-    files = [here / "metering.py", here / "bench" / "measuring.py"]
-    files += [here / "media" / f"{n}.py" for n in (
-        "playing", "view", "decoder", "colour", "survey", "timeline", "demux"
-    )]  # fmt: skip
-    module = find_spec(type(metric).__module__)
-    package = find_spec(type(metric).__module__.rpartition(".")[0])
-    if module is not None and module.origin:
-        files.append(Path(module.origin))
-    if package is not None and package.submodule_search_locations:
-        files += [p for s in package.submodule_search_locations for p in Path(s).glob("*.py")]
-    return sorted({path for path in files if path.is_file()})
-
-
 # ---------------------------------------------------------------- 2 works
 
 
 def gathered(suite: SuiteFile, options: Options, progress: Progress) -> list[Work]:
     """Every clip of every system, with a problem where there is none."""
+    _check_systems(suite, options)
     found: list[Work] = []
     items = {item.item_id for item in spread(suite.items, options.limit)}
     for system, folder in options.videos:
@@ -224,13 +208,36 @@ def gathered(suite: SuiteFile, options: Options, progress: Progress) -> list[Wor
     for generator in options.generators:
         asked_for = suite.only(frozenset(items)) if suite.items else suite
         found += work.from_generator(asked_for, generator, options.out, progress=progress)
-    names = [w.system for w in found]
-    doubled = {a for a, _ in options.videos if [b for b, _ in options.videos].count(a) > 1}
-    if doubled or set(options.generators) & {a for a, _ in options.videos}:
-        raise UsageError("Two systems have one name: name folders apart, --videos NAME=DIR.")
-    if not names:
+    if not found:
         raise UsageError("There is no clip to measure.")
     return found
+
+
+def _check_systems(suite: SuiteFile, options: Options) -> None:
+    """What is wrong with names and options, before anything is generated."""
+    folders = [name for name, _ in options.videos]
+    names = [*folders, *options.generators]
+    if len(set(names)) < len(names):
+        raise UsageError("Two systems have one name: name folders apart, --videos NAME=DIR.")
+    if REFERENCE in names:
+        raise UsageError(f"A system cannot be called {REFERENCE}: name it, --videos NAME=DIR.")
+    unknown = sorted(set(options.own) - set(names))
+    if unknown:
+        raise UsageError(
+            f"--own {unknown[0]}: no system has that name (there are: {', '.join(names)})."
+        )
+    if options.inputs is not None and not folders:
+        raise UsageError(
+            "--inputs goes with --videos: a generator is given inputs that the gate makes."
+        )
+    for option, folder in (("--reference", options.reference), ("--inputs", options.inputs)):
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"{option} {folder}: there is no such folder.")
+
+
+def hashed(works: Sequence[Work], requires: tuple[str, ...]) -> list[Work]:
+    """The same works, each with the hash of what is measured."""
+    return [replace(item, of=work.content_hash(item, requires)) for item in works]
 
 
 def spread(items: Sequence[T], limit: int | None) -> list[T]:
@@ -284,7 +291,7 @@ def lacking(
 def _identity(item: Work, one: Chosen) -> tuple[Any, ...]:
     row = {
         "run": one.recipe.run, "kind": "score", "system": item.system,
-        "sample": item.sample.sample_id, "metric": one.name,
+        "sample": item.sample.sample_id, "metric": one.name, "of": item.of,
     }  # fmt: skip
     return identity(row, OF_A_SCORE)
 
@@ -331,7 +338,7 @@ _LOST = "the measuring process failed"
 
 
 def _features_path(out: Path, run_hash: str, item: Work) -> Path:
-    key = f"{item.system}\0{item.sample.sample_id}".encode()
+    key = f"{item.system}\0{item.sample.sample_id}\0{item.of}".encode("utf-8", "backslashreplace")
     return out / "features" / run_hash / f"{hashlib.sha256(key).hexdigest()[:32]}.npz"
 
 
@@ -349,11 +356,11 @@ def _keep_features(
 def rows_of(rows: Iterable[Row], works: Sequence[Work], chosen: Sequence[Chosen]) -> list[Row]:
     """The rows of these works and of this code; of others there may be many."""
     runs = {one.recipe.run for one in chosen}
-    names = {(w.system, w.sample.sample_id) for w in works}
+    names = {(w.system, w.sample.sample_id, w.of) for w in works}
     return [
         row for row in rows
-        if (row["system"], row["sample"]) in names
-        and (row["kind"] != "score" or row["run"] in runs)
+        if (row.get("system"), row.get("sample"), row.get("of")) in names
+        and (row["kind"] != "score" or row.get("run") in runs)
     ]  # fmt: skip
 
 
@@ -395,7 +402,8 @@ def _features(out: Path, run_hash: str, works: Iterable[Work]) -> Features:
 def _figure(figure: Aggregate | str, name: str, n_expected: int) -> dict[str, Any]:
     if isinstance(figure, str):
         return {"reason": figure, "n_expected": n_expected}
-    return asdict(replace(figure, metric=name, n_expected=n_expected))
+    plain: dict[str, Any] = finite(asdict(replace(figure, metric=name, n_expected=n_expected)))
+    return plain
 
 
 # ---------------------------------------------------------------- 6 safety
@@ -418,8 +426,12 @@ def _guarded(suite: SuiteFile, options: Options, chosen: Sequence[Chosen]) -> Ch
     here = Path(__file__).parents[1]
     files = [here / "bench" / "safety.py", here / "verify.py", here / "findings.py"]
     files += sorted((here / "watermark").glob("*.py"))
+    for kind in ("watermarkers", "detectors"):
+        files += [file for point in plugins.catalogue(kind).values()
+                  if not point.module.startswith("avsafe.")
+                  for file in code.of_module(point.module)]  # fmt: skip
     settings = {"version": info.version, "columns": [column.name for column in info.columns]}
-    return Chosen(Recipe(info.name, run=code_hash(files, settings)), info)
+    return Chosen(Recipe(info.name, run=code_hash(set(files), settings)), info)
 
 
 def _safety(
@@ -452,12 +464,12 @@ def _look_for_marks(task: _Guarded) -> Row:
 
 
 def _detected(
-    works: Sequence[Work], rows: Sequence[Row], sets: dict[str, dict[str, Any]]
+    works: Sequence[Work], rows: Sequence[Row], sets: dict[str, dict[str, Any]], *, asked: bool
 ) -> Chosen:
     """Figures of every detector over labelled folders, put beside those of set metrics."""
     columns: dict[str, Column] = {}
-    missing = None
-    for system in dict.fromkeys(item.system for item in works):
+    missing = None if asked else "detectors are asked with the safety columns: pass --safety"
+    for system in dict.fromkeys(item.system for item in works) if asked else ():
         mine = [item for item in works if item.system == system]
         values = {
             row["sample"]: row["values"] | row["reasons"]
@@ -515,6 +527,10 @@ def _described(
         "headline": list(suite.headline),
         "systems": systems,
         "own_media": {system: system in own for system in systems},
+        # exactly these clips are in the figures; rows of others may lie beside theirs
+        "clips": {
+            s: [[w.item, w.sample.sample_id, w.of] for w in works if w.system == s] for s in systems
+        },
         "metrics": {one.name: _metric(one) for one in chosen},
     }
 

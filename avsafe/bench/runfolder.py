@@ -92,6 +92,7 @@ def read(folder: Path) -> RunFolder:
                       {name: {} for name in scores}, {}, {}, 0)  # fmt: skip
     chosen: dict[tuple[str, Key], dict[str, Any]] = {}
     systems = set(run["systems"])
+    listed = _listed(run)
     for row in _lines(folder / "scores.jsonl"):
         if row.get("system") not in systems:
             found.aside += 1
@@ -102,6 +103,9 @@ def read(folder: Path) -> RunFolder:
             if run["metrics"].get(metric, {}).get("run") != row.get("run"):
                 found.aside += 1
                 continue
+        if listed is not None and listed.get(_key(row)) != row.get("of"):
+            found.aside += 1  # a clip that was not asked for, or another file under its name
+            continue
         mark = (metric, _key(row))
         if mark not in chosen or _weight(row) > _weight(chosen[mark]):
             chosen[mark] = row
@@ -115,9 +119,29 @@ def read(folder: Path) -> RunFolder:
         _take(found, metric, key, row)
     for (_metric, key), row in chosen.items():  # scored, but never described
         found.clips.setdefault(key, {"status": "ok", "cluster": row.get("cluster", "")})
+    for key in listed or ():  # asked for, and without any row
+        found.clips.setdefault(
+            key, {"status": "failed", "reason": "no row: the run did not finish"}
+        )
     path = folder / "sets.json"
     found.sets = _json(path) if path.exists() else {}
     return found
+
+
+def _listed(run: Mapping[str, Any]) -> dict[Key, str] | None:
+    """The clips of the run and the hash of each, where run.json names them."""
+    if "clips" not in run:
+        return None
+    try:
+        return {
+            (str(system), str(item), str(sample)): str(of)
+            for system, clips in run["clips"].items()
+            for item, sample, of in clips
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UsageError(
+            "run.json: 'clips' is not system -> [[item, sample, hash], ...] as avsafe bench writes."
+        ) from error
 
 
 def _take(found: RunFolder, metric: str, key: Key, row: Mapping[str, Any]) -> None:

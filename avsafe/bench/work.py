@@ -6,9 +6,12 @@ denied: each is a Work with a ``problem``, which the run reports as unscored and
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +47,7 @@ class Work:
     sample: Sample
     problem: str | None = None
     made: Made | None = None  # when we made it
+    of: str = ""  # ``content_hash``: its rows say of what they are
 
 
 def from_folder(
@@ -126,6 +130,43 @@ def from_generator(
     )
 
 
+def content_hash(work: Work, requires: tuple[str, ...] = ()) -> str:
+    """Twelve letters that change with the bytes of any file of a work, its texts, or what the suite
+    asks of it. Where the files lie and how they are called means nothing.
+
+    >>> content_hash(Work("a", "x", Sample("x", {}))) == content_hash(
+    ...     Work("a", "x", Sample("x", {}, text="a red ball"))
+    ... )
+    False
+    """
+    sample = work.sample
+    said = {
+        "files": {role: _bytes_of(path) for role, path in sample.media.items()},
+        "text": sample.text,
+        "texts": dict(sample.texts),
+        "problem": work.problem,
+        "release": work.made.release_id if work.made else None,
+        "requires": sorted(requires),
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _bytes_of(path: Path) -> str:
+    try:
+        if not path.is_file():
+            return "absent"
+        seen = path.stat()
+        return _sha256(path, seen.st_size, seen.st_mtime_ns)
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    """Once a file: many items share a reference."""
+    return media.sha256_of(path)
+
+
 def sample_of(suite: SuiteFile, item: Item, files: Mapping[str, Path]) -> Sample:
     """An item as metrics see it; ``files`` has the clip and what plays beside it, by role.
 
@@ -191,12 +232,21 @@ def _unasked(
 ) -> Work:
     """A clip that no item asks for. Its name pairs it; its folder is a tag."""
     inside = path.relative_to(folder)
-    name = str(inside) if many else str(inside.with_suffix(""))
+    name = _readable(inside if many else inside.with_suffix(""))
     files = {ROLE: path}
     if path.stem in references:
         files["reference"] = references[path.stem][0]
-    tags = (inside.parts[0],) if len(inside.parts) > 1 else ()
+    tags = (_readable(Path(inside.parts[0])),) if len(inside.parts) > 1 else ()
     return Work(system, name, Sample(name, files, tags=tags, cluster=name), made=read_made(path))
+
+
+def _readable(path: Path) -> str:
+    """A name that any file can hold; bytes that are no UTF-8 are written out.
+
+    >>> _readable(Path("caf\udce9"))
+    'caf\\\\xe9'
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _files(folder: Path) -> list[Path]:
@@ -206,7 +256,7 @@ def _files(folder: Path) -> list[Path]:
     found = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if (path.is_file() or (path.is_symlink() and not path.exists()))  # a dead link is said
         and path.suffix.lower() not in BESIDE
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]

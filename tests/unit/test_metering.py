@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from avsafe import media, testing
-from avsafe.errors import Unscorable
+from avsafe.errors import UnreadableMedia, Unscorable
 from avsafe.media.replay import Replay
 from avsafe.metering import Mono, measure
 from avsafe.types import Clip, Column, Gathered, Kind, MetricInfo, RawMedia, Sample
@@ -101,6 +102,53 @@ def test_one_metric_that_stops_leaves_the_others_alone(error, said):
     found = play({"bad": bad, "good": good}, raw)
     assert said in found["bad"].values["probe"]
     assert found["good"].values == {"probe": 10.0}
+
+
+def test_an_answer_that_is_none_is_that_metrics_fault():
+    class Strange(Probe):
+        def finish(self, gathered):
+            return self.raises
+
+    raw = testing.textured_clip(0.2, 64, 48)
+    for answer in (None, {"": None}, {"": [1.0, 2.0]}):
+        found = play({"bad": Strange(raises=answer), "good": Probe()}, raw)
+        assert "the metric failed" in found["bad"].values["probe"]
+        assert found["good"].values == {"probe": 5.0}
+
+
+def test_a_file_beside_that_breaks_ends_only_the_metrics_that_want_it():
+    raw = testing.textured_clip(0.4, 64, 48, sound=False)
+
+    def torn():
+        for index, piece in enumerate(media.replayed(raw)):
+            if index == 4:
+                raise UnreadableMedia("torn at 4")
+            yield piece
+
+    beside, alone = Probe(beside="reference", wants=("luma",)), Probe(wants=("luma",))
+    playing = replace(media.replayed(raw), start=torn)
+    clip = media.replayed(raw)
+    found = measure({"b": beside, "a": alone}, Sample("s", {}), clip, {"reference": playing})
+    assert "torn at 4" in found["b"].values["probe"]
+    assert found["a"].values == {"probe": 10.0}
+
+
+def test_faces_that_cannot_be_followed_are_a_reason_of_their_metrics_alone():
+    raw = testing.textured_clip(0.2, 64, 48, Fraction(2000), sound=False)
+    found = play({"f": Probe(wants=("faces",)), "a": Probe(wants=("luma",))}, raw)
+    assert "faces cannot be followed" in found["f"].values["probe"]
+    assert found["a"].values == {"probe": 400.0}
+
+
+def test_a_set_metric_may_say_why_it_has_no_features():
+    class OfSet(Probe):
+        def finish(self, gathered):
+            return {"": "no face in it"}
+
+    probe = OfSet(wants=("luma",))
+    probe.info = replace(probe.info, scope="set")
+    found = play({"p": probe}, testing.textured_clip(0.2, 64, 48, sound=False))
+    assert (found["p"].values, found["p"].features) == ({"probe": "no face in it"}, {})
 
 
 def test_what_a_clip_lacks_is_the_reason():

@@ -1,0 +1,190 @@
+"""Rows are of the bytes, texts and code that they were measured from; others do not count."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from avsafe import media, plugins, testing
+from avsafe.bench import code, listing, measuring, run, runfolder
+from avsafe.errors import UsageError
+
+SUITE = """
+suite: tiny
+title: Tiny
+metrics: [temporal_flicker, psnr]
+safety: false
+items:
+  - {id: one, prompt: a red ball}
+  - {id: two, prompt: a blue cube}
+"""
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("made")
+    for seed in range(3):
+        clip = testing.textured_clip(0.2, 48, 32, seed=seed, sound=False)
+        media.encode(clip, folder / f"{seed}.mp4")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def place(tmp_path, clips):
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    shutil.copy(clips[0], folder / "one.mp4")
+
+    def again(**more):
+        options = run.Options(
+            str(tmp_path / "tiny.yaml"), tmp_path / "out", (("ours", folder),), **more
+        )
+        run.run(options)
+        return json.loads((tmp_path / "out" / "aggregates.json").read_text())["systems"]["ours"]
+
+    return folder, again
+
+
+def flicker(figures):
+    found = figures["temporal_flicker"]
+    return found["n_scored"], found["n_expected"], found["value"]
+
+
+def psnr(figures):
+    return next(found for name, found in figures.items() if name.startswith("psnr"))
+
+
+def test_a_clip_that_comes_later_is_measured(place, clips):
+    folder, again = place
+    assert flicker(again())[:2] == (1, 2)
+    shutil.copy(clips[1], folder / "two.mp4")
+    assert flicker(again())[:2] == (2, 2)
+
+
+def test_another_file_under_the_old_name_is_measured_again(place, clips):
+    folder, again = place
+    before = flicker(again())[2]
+    shutil.copy(clips[2], folder / "one.mp4")
+    after = flicker(again())
+    assert after[:2] == (1, 2)
+    assert after[2] != before
+    (folder / "one.mp4").rename(folder / "two.mp4")
+    assert flicker(again())[:2] == (1, 2), "the old row is of a file that is gone"
+    (folder / "two.mp4").unlink()
+    shutil.copy(clips[0], folder / "one.mp4")
+    assert flicker(again())[2] == before
+
+
+def test_another_reference_is_measured_again(place, clips, tmp_path):
+    _, again = place
+    found = []
+    for clip in (clips[0], clips[1]):
+        shutil.rmtree(tmp_path / "ref", ignore_errors=True)
+        (tmp_path / "ref").mkdir()
+        shutil.copy(clip, tmp_path / "ref" / "one.mp4")
+        found.append(psnr(again(reference=tmp_path / "ref")))
+    assert [one["n_scored"] for one in found] == [1, 1]
+    assert found[0]["value"] > found[1]["value"] + 6, "the clip itself, then another clip"
+
+
+def test_a_reference_that_cannot_be_played_is_a_reason_of_its_metrics_alone(place, tmp_path):
+    _, again = place
+    (tmp_path / "ref").mkdir()
+    (tmp_path / "ref" / "one.mp4").write_bytes(b"no media at all" * 100)
+    found = again(reference=tmp_path / "ref")
+    assert flicker(found)[:2] == (1, 2)
+    assert psnr(found)["n_scored"] == 0
+
+
+def test_a_smaller_run_counts_its_own_clips_only(place, clips, tmp_path):
+    folder, again = place
+    shutil.copy(clips[1], folder / "two.mp4")
+    assert flicker(again())[:2] == (2, 2)
+    assert flicker(again(limit=1))[:2] == (1, 1)
+    lines = (tmp_path / "out" / "scores.jsonl").read_text().splitlines()
+    kept = [line for line in lines if '"two"' not in line]
+    (tmp_path / "out" / "scores.jsonl").write_text("\n".join(kept) + "\n")
+    again()
+    (tmp_path / "out" / "scores.jsonl").write_text("\n".join(kept) + "\n")
+    found = runfolder.read(tmp_path / "out")
+    assert len(found.expected("ours")) == 2, "a clip whose rows are lost is still expected"
+
+
+def test_names_that_no_text_file_can_hold(tmp_path, clips):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in (b"caf\xe9.mp4", "line\u2028end.mp4".encode(), b"<b>&\n.mp4"):
+        shutil.copy(clips[0], bytes(folder) + b"/" + name)
+    (folder / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    (tmp_path / "s.yaml").write_text(SUITE.partition("items")[0])
+    options = run.Options(str(tmp_path / "s.yaml"), tmp_path / "out", (("odd", folder),))
+    assert run.run(options).n_failed == 1, "the dead link"
+    assert run.run(options).n_new == 0
+    figures = json.loads((tmp_path / "out" / "aggregates.json").read_text())
+    assert flicker(figures["systems"]["odd"])[:2] == (3, 4)
+
+
+# ---------------------------------------------------------------- code and plugins
+
+
+def test_the_hash_covers_what_a_metric_imports_and_its_data():
+    names = plugins.catalogue("metrics")
+    base = {path.name for path in code.of_module(names["temporal_flicker"].module)}
+    assert {"base.py", "temporal_flicker.py"} <= base
+    lips = code.of_metric(measuring.made(measuring.Recipe("blink")))
+    assert {"tracking.py", "landmarks.safetensors"} <= {path.name for path in lips}
+    assert {p.suffix for p in code.of_module(names["lip_sync"].module)} >= {".safetensors", ".json"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("raise RuntimeError('broken plugin')", "broken plugin"),
+        ("import nowhere_at_all", "nowhere_at_all"),
+        ("X = 1", "Broken"),
+        ("class Broken:\n    def __init__(self): raise OSError('no disk')", "no disk"),
+    ],
+)
+def test_a_plugin_that_breaks_takes_no_other_metric_with_it(
+    place, tmp_path, monkeypatch, text, said
+):
+    (tmp_path / "outside_metric.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "outside_metric", raising=False)
+    broken = EntryPoint("broken", "outside_metric:Broken", "avsafe.metrics")
+    known = plugins.catalogue("metrics")
+    monkeypatch.setattr(plugins, "catalogue", lambda kind: (
+        {**known, "broken": broken} if kind == "metrics" else {}
+    ))  # fmt: skip
+    assert any(row["name"] == "broken" for row in listing.everything()["metrics"])
+    (tmp_path / "tiny.yaml").write_text(SUITE.replace("psnr", "broken"))
+    _, again = place
+    assert flicker(again())[:2] == (1, 2)
+    told = json.loads((tmp_path / "out" / "run.json").read_text())["metrics"]["broken"]
+    assert said in told["not_computed"]
+
+
+def test_a_plugin_of_one_module_has_a_hash(tmp_path, monkeypatch):
+    (tmp_path / "single_module_metric.py").write_text("class M: pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert [p.name for p in code.of_module("single_module_metric")] == ["single_module_metric.py"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"own": ("nobody",)}, "--own nobody"),
+        ({"reference": Path("not/there")}, "--reference"),
+        ({"generators": ("world", "world")}, "one name"),
+    ],
+)
+def test_options_that_would_be_passed_over_are_refused(place, more, said):
+    _, again = place
+    with pytest.raises(UsageError, match=said):
+        again(**more)
