@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from avsafe.types import Clip, Gathered, Meter, MetricInfo, Samples, Value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from avsafe.media.view import View
+
+
+def bounded(value: float, low: float, high: float) -> float:
+    """A number in its range, which rounding may leave by a digit. What is no number stays none:
+    ``min`` and ``max`` would make a perfect score of it.
+
+    >>> bounded(1.0000001, 0.0, 1.0), bounded(float("nan"), 0.0, 1.0)
+    (1.0, nan)
+    """
+    return float(np.clip(value, low, high))
 
 
 class QuietMeter:

@@ -374,6 +374,9 @@ def test_syncnet_scores_a_face_and_nothing_else(random_syncnet):
         "syncnet.fast_offset_ms": -40.0 * offset,
     }
     assert len(metric.digests()["syncnet"]) == 64
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoders, "sound", lambda mfcc, count: np.full((count, 1024), np.nan))
+        assert "not finite" in reasons(metric, moving(frames, sound))
     assert "needs 15" in reasons(metric, moving(frames[:12], sound))
     assert "silent" in reasons(metric, moving(frames, 0 * sound))
     ground = [np.full((96, 96, 3), 90, np.uint8)] * 20
@@ -451,6 +454,11 @@ def test_desync_reads_the_export(tmp_path):
         found = testing.measured(DeSync({"synchformer": path}), moving([frame] * 250, sound)).values
         assert found["desync"] == pytest.approx(damage)
         assert found["desync.offset_ms"] == pytest.approx(-1000 * damage)
+    overflowing = tiny_synchformer(tmp_path / "nan.onnx", model="synchformer", offsets_s=offsets)
+    broken = DeSync({"synchformer": overflowing})
+    broken.prepare()
+    broken._model = lambda **arrays: np.float32([[0.0, np.nan, 0.0]])
+    assert "not finite" in reasons(broken, moving([frame] * 250, quiet))
     assert "4.8 s" in reasons(metric, moving([frame] * 50, loud[:32000]))
     assert "silent" in reasons(metric, moving([frame] * 130, 0 * loud[: 130 * 640]))
 

@@ -743,6 +743,11 @@ def test_a_program_a_pickle_and_other_tensors_are_refused(tmp_path):
 def test_a_backbone_that_there_is_not_is_named():
     with pytest.raises(UsageError, match="No backbone 'dino'"):
         Fd(backbone="dino")
+    pytest.importorskip("torch")
+    from avsafe_metrics.sets.backbones.i3d import I3D
+
+    with pytest.raises(UsageError, match="windows of 8 frames; I3D needs 9"):
+        I3D(None, frames=8)
     assert Fd(backbone="videomae").info.name == "fd_videomae"
     assert DensityCoverage(backbone="panns").info.wants == ("sound",)
 

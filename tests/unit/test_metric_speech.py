@@ -334,6 +334,19 @@ def test_one_voice_is_nearer_to_itself_than_to_another(tmp_path):
 
 
 @has("resemblyzer", "torch")
+def test_an_embedding_of_nothing_is_no_match(monkeypatch):
+    """A network whose rectifier lets nothing through has no direction: no score, and not 1."""
+    import torch
+
+    metric = speaker_similarity.SpeakerSimilarity()
+    metric.prepare()
+    monkeypatch.setattr(metric, "_encoder", lambda mels: torch.zeros(len(mels), 256))
+    monkeypatch.setattr(metric, "prepare", lambda: None)
+    found = values(metric, said(), beside=said())
+    assert found[""] == "the reference has no voice embedding: all features are 0"
+
+
+@has("resemblyzer", "torch")
 def test_an_enrolment_without_a_voice_is_refused(tmp_path):
     metric = speaker_similarity.SpeakerSimilarity(enrolment=str(tmp_path / "absent.wav"))
     with pytest.raises(MissingExtra, match="no file"):

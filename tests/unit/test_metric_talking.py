@@ -456,6 +456,22 @@ def test_identity_consistency_is_the_mean_over_pairs(network):
 
 
 @pytest.mark.usefixtures("seen")
+@pytest.mark.parametrize("kind", [IdentitySimilarity, IdentityConsistency])
+def test_a_network_that_gives_no_numbers_gives_no_score(kind):
+    class Overflows:
+        def vector(self, frame, face):
+            return np.array([np.nan, 1.0], np.float32)
+
+    class Given(kind):
+        def prepare(self):
+            self._embedder = Overflows()
+
+    beside = coloured(RED, RED) if kind.info.beside else None
+    found = measured(Given(), coloured(RED, RED), beside).values
+    assert set(found.values()) == {"the value is nan"}
+
+
+@pytest.mark.usefixtures("seen")
 def test_a_portrait_stands_beside(network):
     still = RawMedia(Kind.IMAGE, Replay(lambda: coloured(RED).frames.__iter__()), None, 1, 160, 160)
     metric = IdentitySimilarity(weights=network)

@@ -652,6 +652,46 @@ def test_impossible_rates_are_refused(rate):
         ClipScore(frames_per_s=rate)
 
 
+class Overflows:
+    """Stands for a network whose numbers overflow from the second frame on."""
+
+    side, mean, std, digests = 32, (0.5,) * 3, (0.5,) * 3, {}
+
+    def __init__(self):
+        self._seen = 0
+
+    def image(self, frame):
+        self._seen += 1
+        return np.array([1.0, 0.0] if self._seen == 1 else [np.nan, 0.0], np.float32)
+
+    def prepared(self, batch):
+        return self.image(None)[None]
+
+    def texts(self, texts):
+        return np.eye(2, dtype=np.float32)[: len(texts)]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [ClipScore, ClipDirectional, ClipImage, ClipOutput, BackgroundConsistency, DinoIdentity,
+     SubjectConsistency],
+)  # fmt: skip
+def test_features_that_are_no_numbers_are_a_reason_and_no_score(kind):
+    """Cutting them into the range would give 0, or a perfect 1."""
+    pytest.importorskip("torch")
+
+    class Given(kind):
+        def prepare(self):
+            self._backbone = Overflows()
+
+    metric = Given(frames_per_s=None)
+    red = coloured("red", "red", "red")
+    beside = red if metric.info.beside else None
+    texts = {"source_prompt": "a blue picture"}
+    found = measured(metric, red, beside, text="a red picture", texts=texts).values
+    assert set(found.values()) == {"the value is nan"}
+
+
 def test_direction_of_nothing_is_nought():
     x, y = np.eye(2)
     assert directional_similarity(x, x, x, y) == 0.0

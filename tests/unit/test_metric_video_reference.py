@@ -11,7 +11,7 @@ import cv2  # noqa: TID253
 import numpy as np
 import pytest
 
-from avsafe.errors import MissingExtra
+from avsafe.errors import MissingExtra, UsageError
 from avsafe.media.replay import Replay
 from avsafe.testing import check_metric, measured
 from avsafe.types import Kind, RawMedia
@@ -205,6 +205,12 @@ def test_tiny_pictures_give_a_number_or_a_reason(kind):
     tiny = [np.zeros((1, 1, 3), np.uint8)]
     for value in values(kind(), tiny, tiny).values():
         assert isinstance(value, float) or "1x1 pixels" in value, value
+
+
+def test_lpips_refuses_parameters_that_make_no_sense():
+    for given, said in (({"net": "squeeze"}, "alex and vgg"), ({"every": 0}, "every=0")):
+        with pytest.raises(UsageError, match=said):
+            LPIPS(**given)
 
 
 def test_lpips_without_weights_says_what_to_give(tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 
 from avsafe.errors import MissingExtra, Unscorable
 from avsafe.types import Clip, Column, Gathered, MetricInfo
-from avsafe_metrics.base import QuietMeter
+from avsafe_metrics.base import QuietMeter, bounded
 from avsafe_metrics.sound.pairing import RATE_HZ
 from avsafe_metrics.sound.shipped import digest, needed, shipped
 from avsafe_metrics.sound.vad import Voice, spoken
@@ -132,6 +132,8 @@ class SpeakerSimilarity:
             given = torch.from_numpy(mels).to(self._device)
             parts = [self._encoder(some).cpu().numpy() for some in torch.split(given, 64)]
         mean = np.concatenate(parts).mean(axis=0)
+        if not mean.any():
+            raise Unscorable(f"the {what} has no voice embedding: all features are 0")
         return np.asarray(mean / np.linalg.norm(mean), np.float32)
 
 
@@ -148,7 +150,7 @@ class _Meter(QuietMeter):
                 raise Unscorable(f"the {self._metric.info.beside} has no sound")
             other = self._metric.embedding(gathered.beside_mono16k, self._metric.info.beside)
         own = self._metric.embedding(gathered.mono16k)
-        return {"": min(1.0, float(own @ other))}
+        return {"": bounded(float(own @ other), 0.0, 1.0)}
 
 
 def _mono(path: Path) -> NDArray[np.float32]:

@@ -131,5 +131,7 @@ class _Meter(QuietMeter):
                 raise Unscorable(
                     f"the export gives {logits.size} logits for {len(self._offsets_s)} offsets"
                 )
+            if not np.isfinite(logits).all():
+                raise Unscorable("the export gives logits that are not finite")
             found.append(most_likely_s(logits.ravel(), self._offsets_s))
         return {"": float(np.mean(np.abs(found))), "offset_ms": 1000 * float(np.mean(found))}

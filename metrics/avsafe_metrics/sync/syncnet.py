@@ -202,6 +202,8 @@ class _Meter(QuietMeter):
         if not np.any(sound):
             raise Unscorable("the sound is silent")
         offset, confidence, distance = score(self._encoders, lips, sound)
+        if not np.isfinite([confidence, distance]).all():
+            raise Unscorable("the network gives features that are not finite: check its weights")
         return {
             f"{self._mode}_lse_c": confidence,
             f"{self._mode}_lse_d": distance,

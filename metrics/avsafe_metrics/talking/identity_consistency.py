@@ -12,7 +12,7 @@ import numpy as np
 
 from avsafe.errors import Unscorable
 from avsafe.types import Clip, Column, Gathered, MetricInfo
-from avsafe_metrics.base import QuietMeter
+from avsafe_metrics.base import QuietMeter, bounded
 from avsafe_metrics.talking.face_embedding import EmbeddedMetric, Faces
 from avsafe_metrics.text.shared import Pick
 
@@ -67,4 +67,4 @@ class _Within(QuietMeter):
         vectors = self._clip.vectors()
         if len(vectors) < 2:
             raise Unscorable("1 face was looked at: consistency needs two")
-        return {"": min(1.0, max(-1.0, self_similarity(vectors)))}
+        return {"": bounded(self_similarity(vectors), -1.0, 1.0)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avsafe.types import Clip, Column, Gathered, MetricInfo
-from avsafe_metrics.base import QuietMeter
+from avsafe_metrics.base import QuietMeter, bounded
 from avsafe_metrics.talking.face_embedding import EmbeddedMetric, Faces
 from avsafe_metrics.text.shared import Pick
 
@@ -72,4 +72,4 @@ class _Against(QuietMeter):
 
     def finish(self, gathered: Gathered) -> dict[str, float | str]:
         value = similarity_to(self._clip.vectors(), self._source.vectors())
-        return {"": min(1.0, max(-1.0, value))}
+        return {"": bounded(value, -1.0, 1.0)}

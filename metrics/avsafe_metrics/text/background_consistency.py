@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from avsafe.types import Clip, Column, Gathered, MetricInfo
-from avsafe_metrics.base import QuietMeter
+from avsafe_metrics.base import QuietMeter, bounded
 from avsafe_metrics.text.pictures import prepared
 from avsafe_metrics.text.shared import ClipMetric, Pick, Steadiness
 
@@ -60,4 +60,4 @@ class _Meter(QuietMeter):
             self._steady.take(net.prepared(batch)[0])
 
     def finish(self, gathered: Gathered) -> dict[str, float | str]:
-        return {"": min(1.0, self._steady.value())}
+        return {"": bounded(self._steady.value(), 0.0, 1.0)}

@@ -88,7 +88,7 @@ class _Meter(PairMeter):
 
     def compare(self, edited: Frame, source: Frame) -> float:
         before, after = self._backbone.image(source), self._backbone.image(edited)
-        self._changed |= float(np.linalg.norm(after - before)) >= SAME
+        self._changed |= not float(np.linalg.norm(after - before)) < SAME  # NaN is a change too
         return directional_similarity(before, after, self._texts[0], self._texts[1])
 
     def finish(self, gathered: Gathered) -> dict[str, float | str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avsafe.types import Clip, Column, Gathered, MetricInfo
-from avsafe_metrics.base import QuietMeter
+from avsafe_metrics.base import QuietMeter, bounded
 from avsafe_metrics.text.shared import ClipMetric, Pick
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class _Meter(QuietMeter):
         turns = self._turns
         return {
             "": float(np.mean(self._scores)),
-            "frame_consistency": min(1.0, float(np.mean(turns)))
+            "frame_consistency": bounded(float(np.mean(turns)), -1.0, 1.0)
             if turns
             else "1 frame was looked at: consistency needs two",
         }

@@ -59,7 +59,7 @@ def cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
     1.0
     """
     lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
-    return float(np.dot(a, b)) / lengths if lengths > 0 else 0.0
+    return 0.0 if lengths == 0 else float(np.dot(a, b)) / lengths
 
 
 def frame_to_frame(features: list[NDArray[np.float32]]) -> float:
@@ -99,7 +99,7 @@ class Steadiness:
             self._first = vector
         else:
             pairs = ((self._before, vector), (self._first, vector))
-            near, far = (max(0.0, float(np.dot(a.astype(np.float64), b))) for a, b in pairs)
+            near, far = (float(np.maximum(0.0, np.dot(a.astype(np.float64), b))) for a, b in pairs)
             self._scores.append((near + far) / 2)
         self._before = vector
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from avsafe.types import Clip, Column, Gathered, MetricInfo
-from avsafe_metrics.base import QuietMeter
+from avsafe_metrics.base import QuietMeter, bounded
 from avsafe_metrics.text.shared import DinoMetric, Pick, Steadiness
 
 if TYPE_CHECKING:
@@ -44,4 +44,4 @@ class _Meter(QuietMeter):
             self._steady.take(self._backbone.image(view.rgb))
 
     def finish(self, gathered: Gathered) -> dict[str, float | str]:
-        return {"": min(1.0, self._steady.value())}
+        return {"": bounded(self._steady.value(), 0.0, 1.0)}

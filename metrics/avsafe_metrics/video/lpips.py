@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avsafe.errors import MissingExtra, Unscorable
+from avsafe.errors import MissingExtra, Unscorable, UsageError
 from avsafe.types import Clip, Column, MetricInfo
 from avsafe_metrics.video.given import digest_of, given_file
 from avsafe_metrics.video.paired import PairedMeter
@@ -195,9 +195,9 @@ class LPIPS:
         every: int = 1,
     ) -> None:
         if net not in NETS:
-            raise ValueError(f"net={net!r}; LPIPS has alex and vgg here")
+            raise UsageError(f"net={net!r}; LPIPS has alex and vgg here")
         if every < 1:
-            raise ValueError(f"every={every}; 1 is every frame")
+            raise UsageError(f"every={every}; expected 1 (every frame) or more")
         self._net, self._weights, self._device, self.every = net, weights, device, every
         self._network: Network | None = None
         self._digests: dict[str, str] = {}

@@ -19,6 +19,7 @@ import torch  # noqa: TID253
 from torch import Tensor, nn  # noqa: TID253
 from torch.nn import functional as F  # noqa: N812, TID253
 
+from avsafe.errors import UsageError
 from avsafe_metrics.sets.backbones.weights import fill, read_state
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class I3D:
 
     def __init__(self, path: Path, device: str = "cpu", frames: int = 16) -> None:
         if frames < LEAST_FRAMES:
-            raise ValueError(f"windows of {frames} frames; I3D needs {LEAST_FRAMES} or more")
+            raise UsageError(f"windows of {frames} frames; I3D needs {LEAST_FRAMES} or more")
         state, digest = read_state(path, EXPECTED)
         self.frames, self.digests, self._device = frames, {"i3d": digest}, device
         self._net = InceptionI3d()
