@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
@@ -21,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from avsafe.bench import inference, runfolder
+from avsafe.bench.rows import finite
 from avsafe.bench.runfolder import RunFolder, ScoreInfo
+from avsafe.bench.runfolder import number as _number
 from avsafe.bench.worst import worst_clips
 
 ALPHA = 0.05
@@ -119,13 +120,13 @@ def _set_figure(found: RunFolder, name: str, system: str, n: int) -> dict[str, A
         "value": value,
         "low": _number(given.get("low")),
         "high": _number(given.get("high")),
-        "n_scored": int(given.get("n_scored") or 0),
-        "n_expected": int(given.get("n_expected") or n),
-        "interval": given.get("interval") or "",
-        "details": given.get("details") or {},
+        "n_scored": int(_number(given.get("n_scored")) or 0),
+        "n_expected": int(_number(given.get("n_expected")) or n),
+        "interval": str(given.get("interval") or ""),
+        "details": finite(details) if isinstance(details := given.get("details"), dict) else {},
     }
     if value is None:
-        figure["reason"] = given.get("reason") or "no value and no reason was written"
+        figure["reason"] = str(given.get("reason") or "no value and no reason was written")
     return figure
 
 
@@ -292,11 +293,6 @@ def _not_computed(found: RunFolder) -> dict[str, str]:
         for metric, info in found.run["metrics"].items()
         if info.get("not_computed")
     }
-
-
-def _number(value: Any) -> float | None:
-    number = isinstance(value, int | float) and math.isfinite(value)
-    return float(value) if number else None
 
 
 # ---------------------------------------------------------------- 5. tables

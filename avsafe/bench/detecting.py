@@ -130,7 +130,7 @@ def _hits(real: F64, made: F64, labelled: int) -> Aggregate | str:
     least = round(1 / ALARMS)
     if real.size < least:
         return f"1 % of {real.size} real clips cannot be seen: at least {least} must be judged"
-    allowed = int(ALARMS * real.size)
+    allowed = real.size // least
     threshold = np.sort(real)[::-1][allowed]  # so many real scores may lie above
     k = int((made > threshold).sum())
     return Aggregate(

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from avsafe.errors import UsageError
+from avsafe.errors import MissingExtra, UsageError
 
 MAX_BYTES = 8 << 20  # of a suite's text; the prompts of a public set fit ten times
 # The tags of plain values; a date stays a text.
@@ -106,12 +106,18 @@ def read(text: str, file: str) -> Located:
     ...
     avsafe.errors.UsageError: a.yaml, line 2, items[0].seed: expected a whole number..., found 'x'.
     """
-    import yaml
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingExtra(
+            "A suite is YAML, and PyYAML is not installed: pip install 'avsafe[bench]'."
+        ) from error
 
     if len(text.encode()) > MAX_BYTES:
         raise UsageError(f"{file} is larger than {MAX_BYTES >> 20} MB; no suite is.")
-    loader = yaml.SafeLoader(text)
+    loader = None
     try:
+        loader = yaml.SafeLoader(text)  # refuses control characters
         node = loader.get_single_node()
         if node is None:
             raise UsageError(f"{file} is empty; expected a suite (see docs/bench-suites.md).")
@@ -119,17 +125,21 @@ def read(text: str, file: str) -> Located:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
+        if isinstance(error, yaml.reader.ReaderError):
+            line = f", line {text.count(chr(10), 0, error.position) + 1}"
+        problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise UsageError(f"{file}{line}: this is no YAML: {problem}.") from error
     except RecursionError as error:
         raise UsageError(f"{file}: lists inside lists, too deep for a suite.") from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 class _Walk:
     def __init__(self, loader: Any, file: str) -> None:
         self._loader, self._file, self._count = loader, file, 0
+        self._sizes: dict[int, int] = {}
 
     def located(self, node: Any, field: str) -> Located:
         import yaml
@@ -147,7 +157,30 @@ class _Walk:
         if isinstance(node, yaml.SequenceNode):
             items = [self.located(item, f"{field}[{i}]") for i, item in enumerate(node.value)]
             return Located(self._file, field, line, items)
-        return Located(self._file, field, line, self._loader.construct_object(node))
+        try:
+            value = self._loader.construct_object(node)
+        except (ValueError, LookupError, OverflowError):  # "!!int x", a number of 5000 digits
+            shown = str(node.value)[:40]
+            kind = node.tag.rpartition(":")[2]
+            Located(self._file, field, line, "").fail(f"{shown!r} is no {kind}.")
+        return Located(self._file, field, line, value)
+
+    def _merged(self, node: Any) -> int:
+        """How many entries a mapping has once its "<<" are followed: they can double on each line,
+        and PyYAML would write all of them out."""
+        import yaml
+
+        if isinstance(node, yaml.SequenceNode):
+            return sum(self._merged(item) for item in node.value)
+        if not isinstance(node, yaml.MappingNode):
+            return 1
+        if id(node) not in self._sizes:
+            self._sizes[id(node)] = 0  # itself, in a circle
+            self._sizes[id(node)] = sum(
+                self._merged(value) if key.tag == "tag:yaml.org,2002:merge" else 1
+                for key, value in node.value
+            )
+        return self._sizes[id(node)]
 
     def _entries(self, node: Any, field: str) -> dict[str, Located]:
         own = set[str]()
@@ -157,6 +190,9 @@ class _Walk:
                 place = f"{field}.{name}" if field else name
                 Located(self._file, place, key.start_mark.line + 1, name).fail("it is there twice.")
             own.add(name)
+        if self._merged(node) > MAX_VALUES:
+            line = node.start_mark.line + 1
+            raise UsageError(f"{self._file}, line {line}: more than {MAX_VALUES} values.")
         self._loader.flatten_mapping(node)  # "<<: *defaults" comes first, and is overridden
         found: dict[str, Located] = {}
         for key_node, value_node in node.value:

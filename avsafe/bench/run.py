@@ -15,6 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -160,7 +162,8 @@ def choose(suite: SuiteFile, options: Options) -> list[Chosen]:
             _log.debug("%s cannot be made", spec.name, exc_info=True)
             expected = isinstance(error, AvsafeError)
             why = str(error) if expected else f"the metric cannot be loaded: {error!r}"[:500]
-            found.append(Chosen(recipe, _info(recipe), missing=why))
+            paths = [Path(value).expanduser() for value in options.weights.values()]
+            found.append(Chosen(recipe, _info(recipe), missing=without_folders(why, paths)))
     return found
 
 
@@ -312,7 +315,7 @@ def _measure(
         for row in answer.rows:
             if row.get("path"):
                 row["path"] = _place(Path(row["path"]), task.work.system, options)
-            store.append(row)
+            store.append(_told(row, task.work))
         finished += 1
         progress(finished / len(tasks), f"clips {finished} of {len(tasks)}")
 
@@ -325,13 +328,37 @@ def _measure(
     executor.run(measuring.measure_clip, tasks, keep=kept, lost=lost)
 
 
+_FOLDERS = re.compile(r"""(?<![\w.:/~-])/(?:[^\s/'":,;()<>]+/)+""")
+
+
+def without_folders(text: str, paths: Iterable[Path] = ()) -> str:
+    """A reason that may be published: of the paths of this machine in it only the last names.
+
+    >>> without_folders("No such file: '/home/ann/sets/a.mp4' (video/mp4, https://a.example/b)")
+    "No such file: 'a.mp4' (video/mp4, https://a.example/b)"
+    """
+    for path in sorted({str(path.absolute().parent) for path in paths}, key=len, reverse=True):
+        if path != "/":
+            text = text.replace(f"{path}/", "")
+    return _FOLDERS.sub("", text)
+
+
+def _told(row: Row, item: Work) -> Row:
+    paths = item.sample.media.values()
+    if row.get("reason"):
+        row["reason"] = without_folders(row["reason"], paths)
+    if row.get("reasons"):
+        row["reasons"] = {n: without_folders(why, paths) for n, why in row["reasons"].items()}
+    return row
+
+
 def _place(path: Path, system: str, options: Options) -> str:
-    """Where the report finds a clip that it may show; of others only the name, so that a run can be
-    published without the paths of a machine."""
+    """Where the report finds a clip that it may show, as seen from the run's folder; of others only
+    the name, so that a run can be published without the paths of a machine."""
     out, full = options.out.resolve(), path.resolve()
-    if full.is_relative_to(out):
-        return str(full.relative_to(out))
-    return str(full) if system in options.own else path.name
+    if full.is_relative_to(out) or system in options.own:
+        return os.path.relpath(full, out)
+    return path.name
 
 
 _LOST = "the measuring process failed"
@@ -445,7 +472,7 @@ def _safety(
 
     def kept(task: _Guarded, row: Row) -> None:
         nonlocal finished
-        store.append(row)
+        store.append(_told(row, task.work))
         finished += 1
         progress(finished / len(tasks), f"marks and credentials {finished} of {len(tasks)}")
 

@@ -87,6 +87,7 @@ def read(folder: Path) -> RunFolder:
     for name in ("suite", "systems", "metrics"):
         if name not in run:
             raise UsageError(f"{folder.name}/run.json has no {name!r}: it is not of avsafe bench.")
+    _check_run(folder.name, run)
     scores = _declared(run)
     found = RunFolder(folder, run, scores, {}, {name: {} for name in scores},
                       {name: {} for name in scores}, {}, {}, 0)  # fmt: skip
@@ -114,8 +115,8 @@ def read(folder: Path) -> RunFolder:
             found.clips[key] = row
             continue
         found.statuses[metric, key] = str(row.get("status", "ok"))
-        cost = row.get("cpu_s")
-        found.cpu_s[metric] = found.cpu_s.get(metric, 0.0) + float(cost or 0.0)
+        cost = number(row.get("cpu_s")) or 0.0
+        found.cpu_s[metric] = found.cpu_s.get(metric, 0.0) + cost
         _take(found, metric, key, row)
     for (_metric, key), row in chosen.items():  # scored, but never described
         found.clips.setdefault(key, {"status": "ok", "cluster": row.get("cluster", "")})
@@ -124,8 +125,57 @@ def read(folder: Path) -> RunFolder:
             key, {"status": "failed", "reason": "no row: the run did not finish"}
         )
     path = folder / "sets.json"
-    found.sets = _json(path) if path.exists() else {}
+    found.sets = _sets(_json(path)) if path.exists() else {}
     return found
+
+
+def _check_run(name: str, run: Mapping[str, Any]) -> None:
+    """UsageError unless run.json has the shape that ``avsafe bench run`` writes."""
+    good = (
+        isinstance(run["systems"], list)
+        and all(isinstance(system, str) for system in run["systems"])
+        and isinstance(run["metrics"], dict)
+        and all(
+            isinstance(info, dict)
+            and isinstance(info.get("columns") or [], list)
+            and all(isinstance(c, dict) and "score" in c for c in info.get("columns") or [])
+            for info in run["metrics"].values()
+        )
+        and isinstance(run.get("headline") or [], list)
+    )
+    if not good:
+        raise UsageError(
+            f"{name}/run.json is damaged: expected 'systems' (a list of names) and 'metrics' (name "
+            "-> what it is, with 'columns'). Run the suite again with the same --out."
+        )
+
+
+def _sets(found: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    good = all(
+        isinstance(scores, dict) and all(isinstance(figure, dict) for figure in scores.values())
+        for scores in found.values()
+    )
+    if not good:
+        raise UsageError(
+            "sets.json is damaged: expected system -> score -> figure. Run the suite again with "
+            "the same --out."
+        )
+    return dict(found)
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None.
+
+    >>> number(2), number(float("nan")), number(True), number(10**400)
+    (2.0, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _listed(run: Mapping[str, Any]) -> dict[Key, str] | None:
@@ -145,13 +195,13 @@ def _listed(run: Mapping[str, Any]) -> dict[Key, str] | None:
 
 
 def _take(found: RunFolder, metric: str, key: Key, row: Mapping[str, Any]) -> None:
-    values, reasons = row.get("values") or {}, row.get("reasons") or {}
+    values, reasons = row["values"], row["reasons"]
     for name, info in found.scores.items():
         if info.metric != metric or info.scope != "clip":
             continue
-        value = values.get(name)
-        if isinstance(value, int | float) and math.isfinite(value):
-            found.values[name][key] = float(value)
+        value = number(values.get(name))
+        if value is not None:
+            found.values[name][key] = value
         else:
             found.reasons[name][key] = str(
                 reasons.get(name) or row.get("reason") or "no value and no reason was written"
@@ -196,9 +246,12 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # a writer was killed here
             if isinstance(row, dict) and row.get("kind") in ("score", "clip"):
+                for name in ("values", "reasons"):
+                    row[name] = row[name] if isinstance(row.get(name), dict) else {}
+                row["system"] = str(row.get("system"))
                 yield row
 
 
@@ -210,7 +263,7 @@ def _json(path: Path) -> dict[str, Any]:
             f"{path.parent.name} has no {path.name}. Pass the folder that `avsafe bench run` wrote "
             "(--out)."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path.name} of {path.parent.name} is no JSON: {error}.") from error
     if not isinstance(found, dict):
         raise UsageError(f"{path.name} of {path.parent.name} holds no JSON object.")

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from avsafe.bench.located import Located, read
+from avsafe.bench.located import MAX_BYTES, Located, read
 from avsafe.errors import UsageError
 from avsafe.types import Task
 
@@ -129,9 +129,12 @@ def load(name_or_path: str | Path) -> SuiteFile:
             "A suite of your own is named by the path of its .yaml file."
         )
     try:
-        text = path.read_bytes()
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if len(text) > MAX_BYTES:
+        raise UsageError(f"{path.name} is larger than {MAX_BYTES >> 20} MB; no suite is.")
     return parse(text, path.name, path)
 
 
@@ -211,6 +214,8 @@ def _inputs(fields: Mapping[str, Located], path: Path | None) -> dict[str, Make 
         return found
     places = fields["inputs"].mapping()
     for name, place in places.items():
+        if not NAME.fullmatch(name):
+            place.fail(f"{name!r} cannot name a file: letters, digits, '.', '_' and '-'.")
         entry = place.mapping(("make", "file"))
         if len(entry) != 1:
             place.fail("expected either 'make' or 'file'.")
@@ -365,7 +370,7 @@ def _seconds(fields: Mapping[str, Located]) -> float | None:
     if "seconds" not in fields:
         return None
     value = fields["seconds"].number()
-    if not value > 0:
+    if not 0 < value < float("inf"):
         fields["seconds"].fail(f"expected more than 0 seconds, found {value:g}.")
     return value
 

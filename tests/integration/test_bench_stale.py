@@ -130,6 +130,21 @@ def test_names_that_no_text_file_can_hold(tmp_path, clips):
     assert flicker(figures["systems"]["odd"])[:2] == (3, 4)
 
 
+def test_what_a_run_leaves_behind_has_no_folder_of_this_machine(place, tmp_path):
+    folder, again = place
+    (folder / "two.mp4").write_bytes(b"no media")
+    (tmp_path / "ref").mkdir()
+    (tmp_path / "ref" / "one.mp4").write_bytes(b"no media")
+    (tmp_path / "tiny.yaml").write_text(SUITE.replace("psnr]", "psnr, lpips]"))
+    weights = {"lpips": str(tmp_path / "tiny.yaml")}
+    again(reference=tmp_path / "ref", own=("ours",), weights=weights)
+    for path in (tmp_path / "out").iterdir():
+        if path.is_file():
+            assert str(tmp_path).encode() not in path.read_bytes(), path.name
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "<video" in report, "own clips are found from the folder of the run"
+
+
 # ---------------------------------------------------------------- code and plugins
 
 

@@ -228,3 +228,67 @@ def test_reasons_that_differ_in_names_and_numbers_count_together() -> None:
     assert same == {"no file ….mp4 in ours, N tried"}
     assert pattern("H264 at 16kHz, 3 of 4") == "H264 at 16kHz, N of N"
     assert take(("s", "item", "item#3")) == "3"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"kind": "score", "system": ["plain"], "metric": {}}',
+        '{"kind": "clip", "system": "plain", "item": [1], "sample": {}}'.replace('"plain"', "7"),
+        '{"kind": "score", "system": "plain", "metric": "sharpness", "run": "other"}',
+        '{"kind": ["score"]}',
+        "[" * 100_000,
+        "\x00\xff{",
+    ],
+)
+def test_rows_that_make_no_sense_stand_aside(tmp_path: Path, line: str) -> None:
+    folder = bench_runs.write(tmp_path / "run")
+    before = aggregate(folder)["systems"]
+    with (folder / "scores.jsonl").open("a") as file:
+        file.write(line + "\n")
+    assert aggregate(folder)["systems"] == before
+
+
+def test_values_of_a_wrong_kind_are_reasons(tmp_path: Path) -> None:
+    folder = bench_runs.write(tmp_path / "run", ["plain"])
+    path = folder / "scores.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    strange: list[Any] = [10**400, True, "0.5", [1], None, float("nan")]
+    scores = [row for row in rows if row.get("metric") == "sharpness"]
+    for row, value in zip(scores, strange, strict=False):
+        row["values"], row["cpu_s"] = {"sharpness": value}, "much"
+    scores[len(strange)]["values"] = [0.5]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    figure = aggregate(folder)["systems"]["plain"]["sharpness"]
+    assert (figure["n_scored"], figure["n_expected"]) == (46 - 7, 48)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("sets.json", "[]"),
+        ("sets.json", '{"plain": []}'),
+        ("sets.json", '{"plain": {"frechet": 3}}'),
+        ("sets.json", "{"),
+        ("run.json", '{"suite": "s", "systems": {}, "metrics": {}}'),
+        ("run.json", '{"suite": "s", "systems": ["plain"], "metrics": []}'),
+        ("run.json", '{"suite": "s", "systems": ["plain"], "metrics": {"m": {"columns": [1]}}}'),
+        ("run.json", '{"suite": "s", "systems": ["plain"], "metrics": {}, "clips": [1]}'),
+    ],
+)
+def test_damaged_files_of_a_run_say_so(tmp_path: Path, name: str, text: str) -> None:
+    folder = bench_runs.write(tmp_path / "run")
+    (folder / name).write_text(text)
+    with pytest.raises(UsageError, match=name):
+        aggregate(folder)
+
+
+def test_a_set_figure_without_a_number_inside_is_still_written(tmp_path: Path) -> None:
+    folder = bench_runs.write(tmp_path / "run", ["plain"])
+    found = bench_runs.sets(["plain"])
+    found["plain"]["frechet"]["details"]["floor"]["high"] = float("nan")
+    found["plain"]["frechet"]["n_scored"] = "many"
+    (folder / "sets.json").write_text(json.dumps(found))
+    figure = aggregate(folder)["systems"]["plain"]["frechet"]
+    assert figure["details"]["floor"]["high"] is None
+    assert figure["n_scored"] == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from avsafe import plugins
 from avsafe.bench import located, safety, suitefile, work
 from avsafe.bench.suitefile import Make, MetricSpec
-from avsafe.errors import UsageError
+from avsafe.errors import MissingExtra, UsageError
 from avsafe.types import GenerationRequest, Principal, Task
 
 SMALL = """\
@@ -315,3 +316,42 @@ def test_the_suites_in_the_docs_load(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "scene.txt").write_text("a red kite\n")
     assert len(load(tmp_path, vbench.replace("/data/VBench", ".")).items) == 5
+
+
+# ---------------------------------------------------------------- hostile text
+
+_BOMB = "a0: &a0 {k: 1}\n" + "".join(
+    f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 12)
+)
+_INPUT = "{make: {task: text-to-image, generator: world}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SMALL + 'summary: "a\x00b"\n', "line 7: this is no YAML"),
+        (SMALL + "version: !!int abc\n", "'abc' is no int"),
+        (SMALL + "safety: !!bool perhaps\n", "'perhaps' is no bool"),
+        (SMALL + f"version: {'9' * 6000}\n", "is no int"),
+        (_BOMB + SMALL, "more than 100000 values"),
+        (SMALL + f"inputs: {{../../up: {_INPUT}}}\n", "cannot name a file"),
+        (SMALL + f"inputs: {{/etc/up: {_INPUT}}}\n", "cannot name a file"),
+        (SMALL + "generate: {seconds: .inf}\n", "more than 0 seconds"),
+    ],
+)
+def test_hostile_text_is_a_mistake_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)) as e:
+        load(tmp_path, text)
+    assert len(str(e.value)) < 400
+
+
+def test_a_suite_that_has_no_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "endless.yaml").symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="larger than 8 MB"):
+        suitefile.load(tmp_path / "endless.yaml")
+
+
+def test_without_yaml_a_suite_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'avsafe\[bench\]'"):
+        suitefile.load("t2v")

@@ -327,7 +327,7 @@ def clips(figures: Figures, found: RunFolder, show: Any, most: int) -> str:
     body = []
     for key in keys[:most]:
         row = found.clips[key]
-        text = f"<small><bdi>{escape(str(row.get('text') or ''))[:140]}</bdi></small>"
+        text = f"<small><bdi>{escape(str(row.get('text') or '')[:140])}</bdi></small>"
         cells = [f"<td><b>{clip_name(key)}</b>{text}</td>"]
         if media:
             cells.append(f'<td class="shown">{show(key)}</td>')
