@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -67,7 +69,7 @@ def _pooled(work: Callable[[T], R], tasks: Sequence[T], jobs: int, ends: _Ends[T
     killers: list[T] = []
     finished = 0
     while waiting:
-        with ProcessPoolExecutor(jobs, get_context("spawn"), start_worker) as pool:
+        with ProcessPoolExecutor(jobs, get_context("spawn"), _start_pooled) as pool:
             running: dict[Future[Any], T] = {}
             broken = False
             while (waiting or running) and not broken:
@@ -92,6 +94,18 @@ def _pooled(work: Callable[[T], R], tasks: Sequence[T], jobs: int, ends: _Ends[T
                     ends.done(finished)
             killers.extend(running.values())
     return killers
+
+
+def _start_pooled() -> None:
+    start_worker()
+    Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """End this process when its parent is gone: a pool whose owner was killed waits for ever."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def start_worker() -> None:

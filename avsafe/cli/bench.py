@@ -61,6 +61,7 @@ def list_(
 
 @app.command()
 def run(
+    ctx: typer.Context,
     suite: Annotated[
         str,
         typer.Argument(metavar="SUITE", help="A name from `avsafe bench list`, or a YAML file."),
@@ -183,9 +184,8 @@ def run(
 
     Exit code 0 also when clips failed: they are rows with a reason, and a warning. With --strict 1.
     """
+    _one_kind(ctx, marks=bool(media))
     if media:
-        if videos or generator:
-            raise UsageError("--media goes with the robustness of marks, --videos with metrics.")
         outcome = _robustness(
             suite,
             media=tuple(media),
@@ -301,6 +301,28 @@ def compare(
         print_json(found)
     else:
         print_lines(comparing.as_text(found))
+
+
+_OF_CLIPS = ("videos", "generator", "reference", "inputs", "metric", "weights", "executor",
+             "device", "own", "safety")  # fmt: skip
+_OF_MARKS = ("watermarker", "attacks", "keys", "audio_seconds", "false_positives", "seed", "quick")
+
+
+def _one_kind(ctx: typer.Context, *, marks: bool) -> None:
+    """UsageError for an option that this kind of run would pass over."""
+    given = {
+        name for name in ctx.params
+        if (source := ctx.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+    }  # fmt: skip
+    for name in _OF_CLIPS if marks else _OF_MARKS:
+        if name in given:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} is of runs of metrics (--videos, --generator), and --media measures the "
+                "robustness of marks. Leave out one of them."
+                if marks
+                else f"{option} is of the robustness of marks: give --media DIR, or leave it out."
+            )
 
 
 def _robustness(suite: str, **options: Any) -> Outcome:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
+import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from avsafe import media, plugins, testing
-from avsafe.bench import code, listing, measuring, run, runfolder
+from avsafe.bench import code, listing, measuring, run, runfolder, safety, work
+from avsafe.cli import app
 from avsafe.errors import UsageError
+from avsafe.home import Home
+from avsafe.types import Sample
+from avsafe.workspace import Lookup
 
 SUITE = """
 suite: tiny
@@ -143,6 +150,86 @@ def test_what_a_run_leaves_behind_has_no_folder_of_this_machine(place, tmp_path)
             assert str(tmp_path).encode() not in path.read_bytes(), path.name
     report = (tmp_path / "out" / "report.html").read_text()
     assert "<video" in report, "own clips are found from the folder of the run"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--videos", "clips", "--keys", "1"), "--keys is of the robustness"),
+        (("--videos", "clips", "--quick"), "--quick is of the robustness"),
+        (("--media", "clips", "--reference", "clips"), "--reference is of runs of metrics"),
+        (("--media", "clips", "--videos", "clips"), "--videos is of runs of metrics"),
+        (("--media", "clips", "--no-safety"), "--safety is of runs of metrics"),
+    ],
+)
+def test_options_of_the_other_kind_of_run_are_refused(place, tmp_path, words, said):
+    found = CliRunner().invoke(
+        app, ["bench", "run", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "out"), *words]
+    )
+    assert isinstance(found.exception, UsageError)
+    assert said in str(found.exception)
+
+
+def test_detectors_that_were_not_asked_did_not_abstain(place, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(SUITE.partition("items")[0] + "detectors: true\n")
+    _, again = place
+    found = again()
+    assert not any(name.startswith("detector") for name in found)
+    said = json.loads((tmp_path / "out" / "run.json").read_text())["metrics"]["detectors"]
+    assert "--safety" in said["not_computed"]
+
+
+def test_a_note_of_somebody_else_is_not_believed(clips, tmp_path):
+    clip = Path(shutil.copy(clips[0], tmp_path / "one.mp4"))
+    made = work.Made("r-1", {"generate": 1.0, "sign": 1.0}, ({"modality": "video", "psnr_db": 99},))
+    clip.with_suffix(".json").write_text(work.made_note(made, "x", media.sha256_of(clip)))
+    assert work.read_made(clip) == made
+    item = work.Work("theirs", "one", Sample("one", {"video": clip}), made=work.read_made(clip))
+    found = safety.measure(item, Lookup(Home(tmp_path / "home"))).values
+    assert "did not make this clip" in found["safety.mark_psnr_db"]
+    assert "did not make this clip" in found["safety.gate_cpu_s"]
+
+
+# ---------------------------------------------------------------- processes
+
+_POOL = """
+import os, sys, time
+from avsafe.bench import runner
+
+def work(place):
+    with open(place, "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    runner.run(work, sys.argv[1:], jobs=2, lost=print)
+"""
+
+
+def test_processes_end_when_their_owner_is_killed(tmp_path):
+    (tmp_path / "pool.py").write_text(_POOL)
+    places = [tmp_path / "a", tmp_path / "b"]
+    owner = subprocess.Popen([sys.executable, str(tmp_path / "pool.py"), *map(str, places)])
+    try:
+        wait_for(lambda: all(place.exists() and place.read_text() for place in places))
+    finally:
+        owner.kill()
+        owner.wait()
+    wait_for(lambda: not any(alive(place.read_text()) for place in places))
+
+
+def alive(pid: str) -> bool:
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # empty once it has ended
+    except OSError:
+        return False
+
+
+def wait_for(done):
+    end = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < end, "it did not happen within a minute"
+        time.sleep(0.05)
 
 
 # ---------------------------------------------------------------- code and plugins

@@ -356,6 +356,34 @@ def test_folders_and_files_that_cannot_serve_are_refused(tmp_path: Path) -> None
         votes.serve(tmp_path)
 
 
+def test_what_cannot_be_served_or_played_is_said(ballot: Path, tmp_path: Path) -> None:
+    (tmp_path / "red" / "a.mp4").mkdir(parents=True)
+    with pytest.raises(UsageError, match="no clip that a browser"):
+        votes.folders([f"red={tmp_path / 'red'}"])
+    (tmp_path / "ballot" / "clips").mkdir(parents=True)
+    (tmp_path / "ballot" / "index.html").write_text("")
+    (tmp_path / "key.json").write_text("{")
+    with pytest.raises(UsageError, match=r"key\.json is no JSON"):
+        votes.serve(tmp_path)
+    taken = votes.serve(ballot)
+    try:
+        with pytest.raises(UsageError, match="cannot be used"):
+            votes.serve(ballot, port=taken.server_port)
+    finally:
+        taken.server_close()
+
+
+def test_numbers_of_a_vote_that_are_none_do_no_harm() -> None:
+    key = a_plan(repeats=0.0).key
+    trial = key["raters"]["1"][0]
+    reason = "sharper" if key["trials"][trial]["criterion"] == "quality" else "things"
+    vote = {"ballot": key["ballot"], "rater": "1", "trial": trial, "choice": "left",
+            "reasons": [reason], "seq": 10**400, "seconds": 10**400}  # fmt: skip
+    found = tally([vote, {**vote, "seconds": float("nan")}], key)
+    assert found["n_votes"] == 1
+    assert found["raters"]["1"]["median_s"] is None
+
+
 @pytest.fixture
 def served(ballot: Path) -> Iterator[ThreadingHTTPServer]:
     server = votes.serve(ballot)
@@ -419,6 +447,10 @@ def test_the_server_keeps_votes_that_fit_and_no_others(
     ):  # fmt: skip
         assert ask(served, "POST", "/vote", wrong)[0] == 400, wrong
     assert ask(served, "POST", "/vote", b"{")[0] == 400
+    assert ask(served, "POST", "/vote", b"[" * 8000)[0] == 400
+    assert ask(served, "POST", "/vote", vote, Content_Length="9" * 5000)[0] == 413
+    assert ask(served, "POST", "/vote", vote, Content_Length="²")[0] == 413
+    assert ask(served, "POST", "/vote", vote, Origin="null")[0] == 403
     assert ask(served, "POST", "/vote", {**vote, "more": "x" * 9000})[0] == 413
     assert ask(served, "POST", "/other", vote)[0] == 404
     assert ask(served, "POST", "/vote", vote, Content_Type="text/plain")[0] == 404

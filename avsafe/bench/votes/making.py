@@ -208,7 +208,7 @@ def folders(given: Sequence[str]) -> dict[str, dict[str, Path]]:
             raise UsageError(f"{text!r} is no NAME=DIR with a folder of clips.")
         clips: dict[str, Path] = {}
         for path in sorted(folder.iterdir()):
-            if path.suffix.lower() not in PLAYED:
+            if path.suffix.lower() not in PLAYED or not path.is_file():
                 continue
             if path.stem in clips:
                 raise UsageError(f"{name} has two clips called {path.stem}: keep one.")

@@ -33,12 +33,21 @@ def serve(out: Path | str, *, port: int = 0) -> ThreadingHTTPServer:
     try:
         key = json.loads((out / "key.json").read_text(encoding="utf-8"))
         page = (out / "ballot" / "index.html").read_bytes()
+        clips = {path.name: path for path in (out / "ballot" / "clips").iterdir() if path.is_file()}
     except OSError as error:
         raise UsageError(
             f"{out.name} holds no ballot; make one with `avsafe bench vote make`."
         ) from error
-    clips = {path.name: path for path in (out / "ballot" / "clips").iterdir() if path.is_file()}
-    return _Server(port, key, page, clips, out / "votes.jsonl")
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{out.name}/key.json is no JSON: {error}. Make the ballot again in another folder."
+        ) from error
+    try:
+        return _Server(port, key, page, clips, out / "votes.jsonl")
+    except OSError as error:
+        raise UsageError(
+            f"Port {port} cannot be used: {error.strerror}. Leave --port out to take a free one."
+        ) from error
 
 
 class _Server(ThreadingHTTPServer):
@@ -56,8 +65,8 @@ class _Server(ThreadingHTTPServer):
         row = {name: vote.get(name) for name in _FIELDS}
         row["at"] = datetime.now(UTC).isoformat(timespec="seconds")
         line = json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n"
-        with self.lock, self.votes.open("a", encoding="utf-8") as file:
-            file.write(line)
+        with self.lock, self.votes.open("ab") as file:
+            file.write(line.encode("utf-8", "backslashreplace"))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -83,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._ours():
             return
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > _MOST_BYTES:
+        if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > _MOST_BYTES:
             self.close_connection = True
             self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"A vote is a short JSON object.\n")
             return
@@ -94,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             vote = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             vote = None
         if not isinstance(vote, dict):
             self._answer(HTTPStatus.BAD_REQUEST, b"This is no JSON object.\n")
@@ -121,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _clip(self, path: Path) -> None:
         size = path.stat().st_size
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        asked = re.fullmatch(r"bytes=([0-9]{1,18})-([0-9]{0,18})", self.headers.get("Range", ""))
         first = int(asked[1]) if asked else 0
         last = min(int(asked[2]) if asked and asked[2] else size - 1, size - 1)
         if asked and (first >= size or last < first):
@@ -152,6 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(length))
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("X-Frame-Options", "DENY")  # no page of others leads a rater's clicks
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
 

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from avsafe.bench import inference
 from avsafe.bench.aggregate import correct
+from avsafe.bench.runfolder import number
 from avsafe.bench.statistics import wilson
 from avsafe.bench.votes import agreement
 from avsafe.bench.votes.criteria import CRITERIA
@@ -34,13 +34,13 @@ def read_votes(paths: Iterable[Path | str]) -> list[Vote]:
     votes = []
     for path in map(Path, paths):
         try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
         except OSError as error:
             raise UsageError(f"{path.name} cannot be read: {error.strerror}.") from error
         for line in lines:
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(row, dict) and "trial" in row:
                 votes.append(row)
@@ -143,9 +143,7 @@ def _valid(
 
 
 def _when(vote: Mapping[str, Any]) -> tuple[float, str]:
-    seq = vote.get("seq")
-    number = float(seq) if isinstance(seq, int | float) and math.isfinite(seq) else 0.0
-    return number, json.dumps(vote, sort_keys=True, default=str)
+    return number(vote.get("seq")) or 0.0, json.dumps(vote, sort_keys=True, default=str)
 
 
 # ---------------------------------------------------------------- 2. raters
@@ -166,8 +164,7 @@ def _raters(
             if key["trials"][t]["kind"] == "repeat" and key["trials"][t]["of"] in mine
         ]
         pairs = [v for t, v in mine.items() if key["trials"][t]["kind"] == "pair"]
-        seconds = [float(v["seconds"]) for v in pairs
-                   if isinstance(v.get("seconds"), int | float)]  # fmt: skip
+        seconds = [s for v in pairs if (s := number(v.get("seconds"))) is not None]
         why = ""
         if checks and sum(checks) / len(checks) < least:
             why = f"{sum(checks)} of {len(checks)} checks right, {least:.0%} wanted"
