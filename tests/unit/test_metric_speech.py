@@ -465,6 +465,7 @@ def test_what_a_recogniser_cannot_do_is_said(tmp_path):
     for given, said_so in (
         (None, "needs a recogniser"),
         ("no-such-program-here", "was not found"),
+        ('whisper "without an end', "is no command: No closing quotation"),
         (str(tmp_path), "no .safetensors"),
     ):
         metric = wer.WordErrorRate({"recogniser": given} if given else None)

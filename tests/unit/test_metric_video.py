@@ -214,6 +214,10 @@ def test_niqe_without_parameters_says_what_to_give(tmp_path):
     np.savez(tmp_path / "wrong.npz", mu_prisparam=np.zeros(3), cov_prisparam=np.eye(3))
     with pytest.raises(MissingExtra, match=r"\(36,\)"):
         NIQE(weights={"niqe": str(tmp_path / "wrong.npz")}).prepare()
+    for name in ("junk.mat", "junk.npz", "junk.safetensors"):
+        (tmp_path / name).write_bytes(b"junk that is no array at all")
+        with pytest.raises(MissingExtra, match="cannot be read as NIQE's parameters"):
+            NIQE(weights={"niqe": str(tmp_path / name)}).prepare()
 
 
 # ------------------------------------------------------------ motion and time

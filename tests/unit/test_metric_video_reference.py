@@ -223,6 +223,10 @@ def test_lpips_without_weights_says_what_to_give(tmp_path):
     torch.save({"features.0.weight": torch.zeros(3, 3)}, path)
     with pytest.raises(MissingExtra, match=r"features\.0"):
         LPIPS(weights={"lpips": str(path)}).prepare()
+    junk = tmp_path / "junk.safetensors"
+    junk.write_bytes(b"junk")
+    with pytest.raises(MissingExtra, match="cannot be read as plain weights"):
+        read_state(junk)
     pickled = tmp_path / "code.pth"
     torch.save(torch.nn.Linear(2, 2), pickled)
     with pytest.raises(MissingExtra, match="safetensors"):

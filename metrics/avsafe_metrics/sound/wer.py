@@ -166,7 +166,10 @@ class _Meter(QuietMeter):
 
 def command_recogniser(command: str) -> tuple[Recogniser, Path]:
     """A command as a recogniser, and the path of its program. Raises ``MissingExtra``."""
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise MissingExtra(f"The recogniser {command!r} is no command: {error}.") from error
     program = shutil.which(words[0]) if words else None
     if program is None:
         raise MissingExtra(

@@ -138,11 +138,11 @@ def read_state(path: Path) -> dict[str, Any]:
     """Tensors by name from a .safetensors, or from a .pth without running what is in it."""
     import torch
 
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return dict(load_file(path))
     try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise MissingExtra(

@@ -77,18 +77,13 @@ class NIQE:
 
 def read_parameters(path: Path) -> tuple[Array, Array]:
     """Mean (36,) and covariance (36, 36) from .mat, .npz or .safetensors; never a pickle."""
-    found: Mapping[str, Any]
-    if path.suffix == ".safetensors":
-        from safetensors.numpy import load_file
-
-        found = load_file(path)
-    elif path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
-    else:
-        from scipy.io import loadmat
-
-        found = loadmat(path)
+    try:
+        found = _arrays(path)
+    except Exception as error:
+        raise MissingExtra(
+            f"{path} cannot be read as NIQE's parameters ({str(error)[:200]}). Give the authors' "
+            ".mat, or a .npz or .safetensors with the same two arrays."
+        ) from error
     missing = [name for name in _NAMES if name not in found]
     if missing:
         raise MissingExtra(f"{path} has no {' and no '.join(missing)}; expected NIQE's parameters.")
@@ -99,6 +94,20 @@ def read_parameters(path: Path) -> tuple[Array, Array]:
             "and (36, 36)."
         )
     return mean, covariance
+
+
+def _arrays(path: Path) -> Mapping[str, Any]:
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import load_file
+
+        return load_file(path)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    from scipy.io import loadmat
+
+    found: Mapping[str, Any] = loadmat(path)
+    return found
 
 
 class _Meter(QuietMeter):
