@@ -208,6 +208,7 @@ def test_what_cannot_be_judged_says_why():
     assert "silent while there is a face" in reason(gone, late)
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_face_of_noise_and_a_long_gap_do_not_break_it():
     points, sound = spoken(6.0)
     points[60:90] = np.nan

@@ -65,7 +65,8 @@ def mouth(points: Array) -> Array:
     centre = steady.mean(1, keepdims=True)
     there = (steady - centre) @ np.array([1, 1j])
     power = np.maximum((there.conj() * there).real.sum(1), 1e-12)
-    turn = (there.conj() * target).sum(1) / power
+    with np.errstate(invalid="ignore"):  # NaN where there is no face
+        turn = (there.conj() * target).sum(1) / power
     size = np.abs(turn)
     seen = np.isfinite(size)
     if seen.any():
