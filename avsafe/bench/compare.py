@@ -130,6 +130,9 @@ def _refused(one: RunFolder, two: RunFolder) -> tuple[dict[str, str], list[str]]
             refused[name] = f"version {a[name].get('version')} and version {b[name].get('version')}"
         elif (a[name].get("weights") or {}) != (b[name].get("weights") or {}):
             refused[name] = f"other weights: {_weights(a[name])} and {_weights(b[name])}"
+        elif (a[name].get("parameters") or {}) != (b[name].get("parameters") or {}):
+            given = (a[name].get("parameters"), b[name].get("parameters"))
+            refused[name] = f"other parameters: {given[0] or 'none'} and {given[1] or 'none'}"
         elif a[name].get("columns") != b[name].get("columns"):
             refused[name] = "the same version declares other columns, units or ranges"
         elif a[name].get("run") != b[name].get("run"):

@@ -124,6 +124,7 @@ def run(options: Options, progress: Progress = no_progress) -> Outcome:
     _write(options.out / "sets.json", sets)
     _write(options.out / "run.json", _described(suite, options, works, chosen))
     report, warnings = _figures(options.out)
+    warnings += _doubts(suite, options, works, chosen)
     return _outcome(options, works, chosen, mine, before, len(store.read()), report, warnings)
 
 
@@ -170,6 +171,7 @@ def choose(suite: SuiteFile, options: Options) -> list[Chosen]:
 def _hashed(recipe: Recipe, metric: Metric, seconds: float | None) -> Chosen:
     info, digests = metric.info, dict(metric.digests())
     settings = {
+        "metric": recipe.name,  # features lie by this hash: two of one package must not share it
         "version": info.version,
         "parameters": recipe.parameters,
         "digests": digests,
@@ -593,6 +595,25 @@ def _figures(out: Path) -> tuple[Path | None, list[str]]:
         return scores_page.write(out), warnings
     except MissingExtra as error:
         return None, [*warnings, f"No report: {error}"]
+
+
+def _doubts(
+    suite: SuiteFile, options: Options, works: Sequence[Work], chosen: Sequence[Chosen]
+) -> list[str]:
+    """What was given and did nothing."""
+    said = []
+    taken = {name for one in chosen if one.info for name in one.info.weights}
+    known = all(one.info for one in chosen)
+    for name in sorted(set(options.weights) - taken) if known else ():
+        said.append(f"--weights {name}: no metric of this run takes weights of that name")
+    items = {item.item_id for item in suite.items}
+    for system, folder in options.videos:
+        if items and not any(w.item in items for w in works if w.system == system):
+            said.append(
+                f"no file in {folder.name} is named after an item of the suite ({min(items)}...): "
+                f"{system} was measured without prompts"
+            )
+    return said
 
 
 def _outcome(

@@ -213,14 +213,15 @@ def _declared(run: Mapping[str, Any]) -> dict[str, ScoreInfo]:
     found = {}
     for metric, info in run["metrics"].items():
         for column in info.get("columns") or ():
-            name = column["score"]
+            name = str(column["score"])
             title = str(info.get("title") or metric)
             if column.get("name"):
                 title += ": " + str(column["name"]).replace("_", " ")
             found[name] = ScoreInfo(
-                name, metric, title, column.get("unit") or "", column.get("better") or "none",
-                column.get("summary") or "", column.get("low"), column.get("high"),
-                info.get("family") or "", info.get("scope") or "clip",
+                name, metric, title, str(column.get("unit") or ""),
+                str(column.get("better") or "none"), str(column.get("summary") or ""),
+                number(column.get("low")), number(column.get("high")),
+                str(info.get("family") or ""), str(info.get("scope") or "clip"),
                 bool(info.get("experimental")), name in headline, bool(column.get("yes_no")),
             )  # fmt: skip
     first = {name: i for i, name in enumerate(run.get("headline") or ())}

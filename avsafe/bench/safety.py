@@ -32,7 +32,7 @@ from avsafe.workspace import Lookup
 NAME = "safety"
 RECODED = EncodeSpec(crf=28, preset="medium", audio_kbps=96)  # what a platform makes of an upload
 _NOT_OURS = "the clip carries no mark of this installation"
-_NOT_MADE = "the gate of this installation did not make this clip"
+_NOT_MADE = "the gate did not make this clip"
 
 
 def _yes_no(name: str, summary: str, better: Literal["higher", "none"] = "higher") -> Column:

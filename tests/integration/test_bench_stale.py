@@ -152,6 +152,18 @@ def test_what_a_run_leaves_behind_has_no_folder_of_this_machine(place, tmp_path)
     assert "<video" in report, "own clips are found from the folder of the run"
 
 
+def test_what_was_given_and_did_nothing_is_said(tmp_path, clips):
+    (tmp_path / "tiny.yaml").write_text(SUITE)
+    folder = clips[0].parent
+    options = run.Options(
+        str(tmp_path / "tiny.yaml"), tmp_path / "out", (("made", folder),),
+        weights={"clpi": "model"}, limit=1,
+    )  # fmt: skip
+    said = run.run(options).warnings
+    assert any("--weights clpi" in warning for warning in said), said
+    assert any("named after an item" in warning for warning in said), said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

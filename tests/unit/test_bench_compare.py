@@ -84,6 +84,7 @@ def test_another_suite_is_refused(runs: Any) -> None:
     [
         (lambda m: m.update(version="2"), "version 1 and version 2"),
         (lambda m: m.update(weights={"net": "b" * 64}), "other weights: none and net bbbbbbbbbbbb"),
+        (lambda m: m.update(parameters={"every": 4}), "other parameters: none and {'every': 4}"),
         (lambda m: m.update(not_computed="no weights"), "not computed in b"),
         (lambda m: m["columns"][0].update(unit="%"), "other columns, units or ranges"),
     ],

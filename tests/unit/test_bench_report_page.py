@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from avsafe import media
+from avsafe.bench import runfolder
 from avsafe.bench.aggregate import aggregate
 from avsafe.bench.report import charts, scores_page, scores_parts
+from avsafe.bench.report.players import Players
 from avsafe.errors import UsageError
 from avsafe.testing import textured_clip
 from tests import bench_runs
@@ -79,6 +81,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for system in SYSTEMS:
         (folder / system).mkdir()
         media.encode(textured_clip(0.4, 96, 64, sound=False), folder / system / "00-0.mp4")
+    rows = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    for row in rows:
+        path = folder / row.get("path", "none")
+        row |= {"sha256": media.sha256_of(path)} if path.is_file() else {}
+    (folder / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
@@ -137,6 +144,18 @@ def test_players_and_pictures_are_of_our_own_clips_only(page: str) -> None:
     clips = page[page.index('id="clips"') : page.index('id="failures"')]
     for row in re.findall(r"<tr>.*?</tr>", clips):
         assert ("<video" in row) == ("item 00" in row and "better" in row and "take" not in row)
+
+
+def test_a_file_that_was_not_measured_is_not_shown(folder: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "private.mp4"
+    media.encode(textured_clip(0.4, 96, 64, seed=9, sound=False), secret)
+    row = {"status": "ok", "path": str(secret), "duration_s": 0.4, "sha256": "0" * 64}
+    key = ("better", "x", "x")
+    found = runfolder.read(folder)
+    found.clips[key] = row
+    assert Players(found, 10**9, 9).of(key) == ""
+    found.clips[key] = row | {"sha256": media.sha256_of(secret)}
+    assert "<video" in Players(found, 10**9, 9).of(key)
 
 
 def test_of_others_there_is_neither_picture_nor_player_nor_path(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,17 @@ _PLAYED = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".wa
            ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
            ".webp": "image/webp"}  # fmt: skip
 _SIDE = 240  # pixels of a picture
+
+
+def _is_what_was_measured(path: Path, row: Mapping[str, Any]) -> bool:
+    """Whether a file has the bytes that the row is of: neither a later clip under that name nor,
+    in a run folder of somebody else, any other file of this machine."""
+    from avsafe import media
+
+    try:
+        return path.is_file() and media.sha256_of(path) == row.get("sha256")
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass
@@ -46,6 +58,8 @@ class Players:
             return ""
         path = Path(str(row["path"]))
         path = path if path.is_absolute() else self.found.folder / path
+        if not _is_what_was_measured(path, row):
+            return ""
         mime = _PLAYED.get(path.suffix.lower(), "")
         try:
             size = path.stat().st_size
