@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -110,7 +111,7 @@ def run(options: Options, progress: Progress = no_progress) -> Outcome:
     before = len(store.read())
 
     reference = hashed(reference_works(works, options.reference), ())
-    tasks = lacking(suite, works, reference, chosen, store, options.seconds)
+    tasks = lacking(suite, works, reference, chosen, store, options)
     _measure(executor, tasks, store, options, progress)
     guarded = _guarded(suite, options, chosen)
     if guarded is not None:
@@ -226,6 +227,10 @@ def _check_systems(suite: SuiteFile, options: Options) -> None:
         raise UsageError("Two systems have one name: name folders apart, --videos NAME=DIR.")
     if REFERENCE in names:
         raise UsageError(f"A system cannot be called {REFERENCE}: name it, --videos NAME=DIR.")
+    if options.seconds is not None and not 0 < options.seconds < float("inf"):
+        raise UsageError(f"--seconds {options.seconds}: expected a number above 0, or 0 for all.")
+    if options.limit is not None and options.limit < 1:
+        raise UsageError(f"--limit {options.limit}: expected 1 or more.")
     unknown = sorted(set(options.own) - set(names))
     if unknown:
         raise UsageError(
@@ -277,19 +282,27 @@ def lacking(
     reference: Sequence[Work],
     chosen: Sequence[Chosen],
     store: Store,
-    seconds: float | None,
+    options: Options,
 ) -> list[ClipTask]:
     """A task for every clip that lacks a row or features of a metric."""
     done = store.done()
+    scored = {identity(row, OF_A_SCORE) for row in store.read() if row.get("status") == "ok"}
+
+    def lacks_of(item: Work, one: Chosen) -> bool:
+        mark = _identity(item, one)
+        if mark in scored and one.info is not None and one.info.scope == "set":
+            return not _features_path(options.out, one.recipe.run, item).is_file()
+        return mark not in done
+
     ready = [one for one in chosen if one.missing is None]
     sets = [one for one in ready if one.info and one.info.scope == "set"]
     tasks = []
     pairs = [(item, ready, suite.requires) for item in works]
     pairs += [(item, sets, ()) for item in reference if sets]
     for item, wanted, requires in pairs:
-        lacks = tuple(one.recipe for one in wanted if _identity(item, one) not in done)
+        lacks = tuple(one.recipe for one in wanted if lacks_of(item, one))
         if lacks or identity(measuring.clip_row(item, "ok"), OF_A_SCORE) not in done:
-            tasks.append(ClipTask(item, lacks, requires, seconds))
+            tasks.append(ClipTask(item, lacks, requires, options.seconds))
     return tasks
 
 
@@ -422,9 +435,16 @@ def _features(out: Path, run_hash: str, works: Iterable[Work]) -> Features:
     found: dict[str, Mapping[str, NDArray[Any]]] = {}
     for item in works:
         path = _features_path(out, run_hash, item)
-        if path.is_file():
+        if not path.is_file():
+            continue
+        try:
             with np.load(path, allow_pickle=False) as arrays:
                 found[item.sample.sample_id] = {name: arrays[name] for name in arrays.files}
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
+            raise UsageError(
+                f"{path.relative_to(out)} is damaged ({error}). Delete it and run again: only its "
+                "clip is measured once more."
+            ) from error
     return found
 
 

@@ -47,7 +47,9 @@ def list_(
         table.add_column(heading, no_wrap=heading == "name")
     for metric in found["metrics"]:
         needs = ", ".join(metric["needs"])
-        table.add_row(metric["name"], metric["family"], shown(metric["title"]), shown(needs))
+        table.add_row(*(shown(text) for text in (
+            metric["name"], metric["family"], metric["title"], needs
+        )))  # fmt: skip
     out.print(table)
     out.print(f"watermarkers: {', '.join(plugins.catalogue('watermarkers'))}")
     for kind, rows in found["attacks"].items() if attacks_too else ():

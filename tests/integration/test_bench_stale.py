@@ -152,6 +152,27 @@ def test_what_a_run_leaves_behind_has_no_folder_of_this_machine(place, tmp_path)
     assert "<video" in report, "own clips are found from the folder of the run"
 
 
+def test_features_that_are_gone_are_measured_again(tmp_path):
+    (tmp_path / "sets.yaml").write_text(
+        "suite: s\ntitle: S\nmetrics: [fd_motion_texture]\nsafety: false\n"
+    )
+    longer = tmp_path / "longer"
+    longer.mkdir()
+    for seed in range(2):
+        clip = testing.textured_clip(1.0, 96, 64, seed=seed, sound=False)
+        media.encode(clip, longer / f"{seed}.mp4")
+    options = run.Options(str(tmp_path / "sets.yaml"), tmp_path / "out", (("longer", longer),))
+    run.run(options)
+    features = sorted((tmp_path / "out" / "features").rglob("*.npz"))
+    assert len(features) == 2
+    features[0].unlink()
+    run.run(options)
+    assert features[0].exists()
+    features[0].write_bytes(features[0].read_bytes()[:100])
+    with pytest.raises(UsageError, match="is damaged"):
+        run.run(options)
+
+
 def test_what_was_given_and_did_nothing_is_said(tmp_path, clips):
     (tmp_path / "tiny.yaml").write_text(SUITE)
     folder = clips[0].parent
@@ -296,6 +317,8 @@ def test_a_plugin_of_one_module_has_a_hash(tmp_path, monkeypatch):
         ({"own": ("nobody",)}, "--own nobody"),
         ({"reference": Path("not/there")}, "--reference"),
         ({"generators": ("world", "world")}, "one name"),
+        ({"seconds": float("nan")}, "--seconds nan"),
+        ({"limit": 0}, "--limit 0"),
     ],
 )
 def test_options_that_would_be_passed_over_are_refused(place, more, said):

@@ -356,6 +356,15 @@ def test_folders_and_files_that_cannot_serve_are_refused(tmp_path: Path) -> None
         votes.serve(tmp_path)
 
 
+def test_a_plan_that_cannot_be_leaves_no_clips_behind(tmp_path: Path) -> None:
+    clip = tmp_path / "a.mp4"
+    media.encode(textured_clip(0.2, 64, 48, sound=False), clip)
+    two = {name: {"a": clip} for name in ("red", "blue")}
+    with pytest.raises(UsageError, match="take as many raters"):
+        votes.make(tmp_path / "out", two, criteria=("quality",), raters=1, votes=3, checks=1)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
 def test_what_cannot_be_served_or_played_is_said(ballot: Path, tmp_path: Path) -> None:
     (tmp_path / "red" / "a.mp4").mkdir(parents=True)
     with pytest.raises(UsageError, match="no clip that a browser"):

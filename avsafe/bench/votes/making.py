@@ -59,15 +59,17 @@ def make(
     folder = out / "ballot"
     (folder / "clips").mkdir(parents=True, exist_ok=True)
     (out / "checks").mkdir(exist_ok=True)
-    known, warnings = _checks(out / "checks", systems, texts or {}, criteria, checks, seed)
-    made = plan(
-        systems, texts=texts, clusters=clusters, criteria=criteria, raters=raters, votes=votes,
-        items=items, repeats=repeats, checks=known, seed=seed,
-    )  # fmt: skip
-    for name, path in made.files.items():
-        shutil.copyfile(path, folder / "clips" / name)
-        os.utime(folder / "clips" / name, (0, 0))  # times would tell systems apart
-    shutil.rmtree(out / "checks")
+    try:
+        known, warnings = _checks(out / "checks", systems, texts or {}, criteria, checks, seed)
+        made = plan(
+            systems, texts=texts, clusters=clusters, criteria=criteria, raters=raters, votes=votes,
+            items=items, repeats=repeats, checks=known, seed=seed,
+        )  # fmt: skip
+        for name, path in made.files.items():
+            shutil.copyfile(path, folder / "clips" / name)
+            os.utime(folder / "clips" / name, (0, 0))  # times would tell systems apart
+    finally:
+        shutil.rmtree(out / "checks", ignore_errors=True)
     (folder / "index.html").write_text(page(made.ballot), encoding="utf-8")
     text = json.dumps(made.key, indent=1, ensure_ascii=False)
     handle = os.open(out / "key.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
