@@ -279,12 +279,14 @@ def pattern(reason: str, key: Key = ("", "", "")) -> str:
     'no face in N of N frames'
     >>> pattern("no file ball-2.mp4", ("ours", "ball-2", ""))
     'no file ….mp4'
+    >>> pattern("no face in a frame", ("ours", "a", "fac"))
+    'no face in a frame'
     """
     import re
 
     for name in sorted({key[1], key[2]} - {""}, key=len, reverse=True):
-        if not name.isdigit():
-            reason = reason.replace(name, "…")
+        if len(name) > 2 and not name.isdigit():  # "a" is a word of most reasons
+            reason = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "…", reason)
     return re.sub(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*[A-Za-z])", "N", reason)
 
 

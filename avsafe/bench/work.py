@@ -131,8 +131,8 @@ def from_generator(
 
 
 def content_hash(work: Work, requires: tuple[str, ...] = ()) -> str:
-    """Twelve letters that change with the bytes of any file of a work, its texts, or what the suite
-    asks of it. Where the files lie and how they are called means nothing.
+    """Twelve letters that change with the bytes of any file of a work, its texts and cluster, or
+    what the suite asks of it. Where the files lie and how they are called means nothing.
 
     >>> content_hash(Work("a", "x", Sample("x", {}))) == content_hash(
     ...     Work("a", "x", Sample("x", {}, text="a red ball"))
@@ -144,6 +144,8 @@ def content_hash(work: Work, requires: tuple[str, ...] = ()) -> str:
         "files": {role: _bytes_of(path) for role, path in sample.media.items()},
         "text": sample.text,
         "texts": dict(sample.texts),
+        "cluster": sample.cluster,
+        "tags": sorted(sample.tags),
         "problem": work.problem,
         "release": work.made.release_id if work.made else None,
         "requires": sorted(requires),
