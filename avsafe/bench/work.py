@@ -243,10 +243,10 @@ def _unasked(
 
 
 def _readable(path: Path) -> str:
-    """A name that any file can hold; bytes that are no UTF-8 are written out.
+    r"""A name that any file can hold; bytes that are no UTF-8 are written out.
 
-    >>> _readable(Path("caf\udce9"))
-    'caf\\\\xe9'
+    >>> _readable(Path(os.fsdecode(bytes([99, 97, 233]))))
+    'ca\\xe9'
     """
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
