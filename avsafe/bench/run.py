@@ -213,7 +213,9 @@ def gathered(suite: SuiteFile, options: Options, progress: Progress) -> list[Wor
         found += asked if options.limit and asked else spread(clips, options.limit)
     for generator in options.generators:
         asked_for = suite.only(frozenset(items)) if suite.items else suite
-        found += work.from_generator(asked_for, generator, options.out, progress=progress)
+        made = work.from_generator(asked_for, generator, options.out, progress=progress)
+        beside = options.reference
+        found += work.beside_references(made, beside) if beside is not None else made
     if not found:
         raise UsageError("There is no clip to measure.")
     return found

@@ -83,7 +83,7 @@ class RunFolder:
 
 def read(folder: Path) -> RunFolder:
     """Read a run. UsageError where it is none."""
-    run = _json(folder / "run.json")
+    run = read_json(folder / "run.json")
     for name in ("suite", "systems", "metrics"):
         if name not in run:
             raise UsageError(f"{folder.name}/run.json has no {name!r}: it is not of avsafe bench.")
@@ -125,7 +125,7 @@ def read(folder: Path) -> RunFolder:
             key, {"status": "failed", "reason": "no row: the run did not finish"}
         )
     path = folder / "sets.json"
-    found.sets = _sets(_json(path)) if path.exists() else {}
+    found.sets = _sets(read_json(path)) if path.exists() else {}
     return found
 
 
@@ -256,7 +256,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield row
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -101,6 +101,17 @@ def from_folder(
     return works
 
 
+def beside_references(works: list[Work], folder: Path) -> list[Work]:
+    """The same works, each with the file of a folder that is named after its item beside it."""
+    known = _by_stem(_files(folder))
+    return [
+        replace(one, sample=replace(
+            one.sample, media={**one.sample.media, "reference": known[one.item][0]}
+        )) if one.item in known else one
+        for one in works
+    ]  # fmt: skip
+
+
 def references(folder: Path) -> list[Work]:
     """All clips of a folder as the reference of set metrics (FVD...), paired with nothing."""
     return [_unasked("reference", path, folder, {}, many=True) for path in _files(folder)]

@@ -173,6 +173,13 @@ def test_features_that_are_gone_are_measured_again(tmp_path):
         run.run(options)
 
 
+def test_references_stand_beside_clips_of_generators_too(clips):
+    made = [work.Work("g", name, Sample(name, {"video": clips[0]})) for name in ("1", "none")]
+    found = work.beside_references(made, clips[0].parent)
+    assert found[0].sample.media == {"video": clips[0], "reference": clips[1]}
+    assert found[1] == made[1]
+
+
 def test_what_was_given_and_did_nothing_is_said(tmp_path, clips):
     (tmp_path / "tiny.yaml").write_text(SUITE)
     folder = clips[0].parent

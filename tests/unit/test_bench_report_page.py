@@ -146,6 +146,13 @@ def test_players_and_pictures_are_of_our_own_clips_only(page: str) -> None:
         assert ("<video" in row) == ("item 00" in row and "better" in row and "take" not in row)
 
 
+def test_a_damaged_file_of_votes_is_said(tmp_path: Path) -> None:
+    folder = bench_runs.write(tmp_path / "run", ["plain"])
+    (folder / "votes.json").write_text("{")
+    with pytest.raises(UsageError, match=r"votes\.json"):
+        drawn(folder)
+
+
 def test_a_file_that_was_not_measured_is_not_shown(folder: Path, tmp_path: Path) -> None:
     secret = tmp_path / "private.mp4"
     media.encode(textured_clip(0.4, 96, 64, seed=9, sound=False), secret)

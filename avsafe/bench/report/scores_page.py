@@ -5,7 +5,6 @@ Everything is there without a script; a small one inside the page sorts and filt
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
@@ -38,9 +37,9 @@ def write(
     path = found.folder / "aggregates.json"
     if not path.exists():
         raise UsageError(f"{found.folder.name} has no aggregates.json: aggregate the run first.")
-    figures = json.loads(path.read_text(encoding="utf-8"))
+    figures = runfolder.read_json(path)
     votes = found.folder / "votes.json"
-    tally = json.loads(votes.read_text(encoding="utf-8")) if votes.exists() else None
+    tally = runfolder.read_json(votes) if votes.exists() else None
     page = draw(figures, found, Players(found, round(embed_mb * 1e6), pictures), rows, tally)
     report = found.folder / "report.html"
     report.write_text(page, encoding="utf-8")
