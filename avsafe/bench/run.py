@@ -598,7 +598,7 @@ def _metric(one: Chosen) -> dict[str, Any]:
         "experimental": info.experimental,
         "source": info.source,
         "columns": [asdict(c) | {"score": info.score_name(c)} for c in info.columns],
-        "parameters": json.loads(one.recipe.parameters),
+        "parameters": json.loads(without_folders(one.recipe.parameters)),
         "weights": dict(one.digests),
         "not_computed": one.missing,
         "run": one.recipe.run,

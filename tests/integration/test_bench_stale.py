@@ -173,6 +173,13 @@ def test_features_that_are_gone_are_measured_again(tmp_path):
         run.run(options)
 
 
+def test_parameters_that_are_paths_are_published_by_their_last_name():
+    given = json.dumps({"command": "/home/ann/asr --model /home/ann/large.bin", "beams": 4})
+    info = measuring.made(measuring.Recipe("black")).info
+    said = run._metric(run.Chosen(measuring.Recipe("wer", given), info))
+    assert said["parameters"] == {"command": "asr --model large.bin", "beams": 4}
+
+
 def test_references_stand_beside_clips_of_generators_too(clips):
     made = [work.Work("g", name, Sample(name, {"video": clips[0]})) for name in ("1", "none")]
     found = work.beside_references(made, clips[0].parent)
