@@ -84,6 +84,44 @@ def publish(run: Run, folder: Path, out: Path) -> None:
         shutil.copyfile(folder / name, target / name)
 
 
+GATED = (("t2v", "world"), ("talking-head", "talking-head"), ("i2v", "photo-motion"))
+
+
+def gating(work: Path, out: Path) -> None:
+    """What gating cost, on clips of the runs: out/gating.json."""
+    found = []
+    for name, generator in GATED:
+        command = [AVSAFE, "bench", "gating", name, "--generator", generator, "--most", "8"]
+        said = subprocess.run(
+            [*command, "--out", str(work / name), "--json"], check=True, stdout=subprocess.PIPE
+        )
+        found.append(json.loads(said.stdout))
+    (out / "gating.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def gated(out: Path) -> list[str]:
+    path = out / "gating.json"
+    if not path.exists():
+        return []
+    lines = [
+        "## What gating cost", "",
+        "Releases against the same clips, coded alike, without marks (`avsafe bench gating`).", "",
+        "| suite | generator | score | without marks | released | cost | n |",
+        "|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for one in json.loads(path.read_text()):
+        for name, price in one["scores"].items():
+            if price["n"]:
+                lines.append(
+                    f"| {one['suite']} | {one['generator']} | `{name}` | {price['unmarked']:.4g} | "
+                    f"{price['released']:.4g} | {price['cost']:.3g} | {price['n']} of "
+                    f"{one['n_expected']} |"
+                )
+        if one["labelled"]:
+            lines.append(f"| | | {one['labelled']} of them with a visible label | | | | |")
+    return [*lines, ""]
+
+
 # ---------------------------------------------------------------- index
 
 
@@ -99,7 +137,7 @@ def index(out: Path) -> str:
         if path.exists():
             found = json.loads((out / run.name / "run.json").read_text())
             lines += section(run, json.loads(path.read_text()), found)
-    return "\n".join(lines)
+    return "\n".join([*lines, *gated(out)])
 
 
 def section(run: Run, figures: dict[str, Any], made: dict[str, Any]) -> list[str]:
@@ -162,6 +200,8 @@ def main() -> None:
             continue
         measure(run, given.media, given.work, given.out, given.jobs)
     given.out.mkdir(parents=True, exist_ok=True)
+    if not given.index and (not only or "gating" in only):
+        gating(given.work, given.out)
     (given.out / "README.md").write_text(index(given.out), encoding="utf-8")
 
 

@@ -7,17 +7,29 @@ measured by the same metrics. Metrics with a reference get what the generator ma
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from avsafe import media, metering, plugins
-from avsafe.bench import making
+from avsafe.bench import making, measuring
+from avsafe.bench.run import spread
 from avsafe.bench.suitefile import SuiteFile
 from avsafe.bench.work import ROLE, Work
 from avsafe.errors import AvsafeError, MissingExtra
-from avsafe.types import GenerationRequest, Generator, Metric, RawMedia, Sample, Value
+from avsafe.types import (
+    GenerationRequest,
+    Generator,
+    Metric,
+    Progress,
+    RawMedia,
+    Sample,
+    Value,
+    no_progress,
+)
 from avsafe.workspace import Workspace
 
 
@@ -63,6 +75,57 @@ def prices(
         if request is not None:
             found += _of_clip(work, request, loaded, metrics)
     return found
+
+
+PRICED = ("psnr", "ssim", "temporal_flicker", "sharpness", "nss_distance", "loudness")
+
+
+def price_list(
+    suite: SuiteFile,
+    generator: str,
+    out: Path,
+    names: Sequence[str] = PRICED,
+    *,
+    workspace: Workspace,
+    most: int = 8,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """What gating cost in each metric: means over up to ``most`` items of a suite, evenly spaced.
+
+    ``out`` is the folder of a run, whose clips are used again. Raises UsageError for an unknown
+    metric, MissingExtra for one that lacks its package or weights.
+    """
+    made = {name: measuring.made(measuring.Recipe(name)) for name in names}
+    ids = frozenset(item.item_id for item in spread(suite.items, most))
+    works = making.make(
+        suite.only(ids), generator, out, workspace=workspace,
+        progress=lambda share, stage: progress(share / 2, stage),
+    )  # fmt: skip
+    found = prices(suite, generator, works, made, out, workspace=workspace, most=most)
+    progress(1.0, "measured")
+    scores = [m.info.score_name(c) for m in made.values() for c in m.info.columns]
+    return {
+        "suite": suite.name,
+        "generator": generator,
+        "n_expected": len(works),
+        "labelled": sum(one.labelled for one in found if one.score == scores[0]),
+        "scores": {name: _mean_price([p for p in found if p.score == name]) for name in scores},
+        "problems": {work.item: work.problem for work in works if work.problem},
+    }
+
+
+def _mean_price(found: Sequence[Price]) -> dict[str, Any]:
+    priced = [one for one in found if one.cost is not None]
+    if not priced:
+        reason = next(
+            (r for p in found for r in (p.released, p.unmarked) if isinstance(r, str)), ""
+        )
+        return {"n": 0, "reason": reason or "no clip was made"}
+    means = {
+        side: math.fsum(sorted(float(getattr(one, side)) for one in priced)) / len(priced)
+        for side in ("unmarked", "released")
+    }
+    return {"n": len(priced), **means, "cost": means["released"] - means["unmarked"]}
 
 
 def _of_clip(

@@ -259,6 +259,45 @@ def inputs(
 
 
 @app.command()
+def gating(
+    suite: Annotated[str, typer.Argument(help="A name from `avsafe bench list`, or a YAML file.")],
+    generator: Annotated[str, typer.Option(help="A generator; asked through the gate.")],
+    out: Annotated[Path, typer.Option(help="The folder of a run; its clips are used again.")],
+    metric: Annotated[
+        list[str] | None, typer.Option(help="In what to price it; repeat. Default: six.")
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Clips, evenly spaced over the suite.")] = 8,
+    as_json: Json = False,
+) -> None:
+    """What gating cost in quality: releases against the same clips, coded alike, without marks."""
+    from avsafe.bench import pricing, suitefile
+    from avsafe.workspace import open_workspace
+
+    with open_workspace() as workspace, progress_bar("gating") as progress:
+        found = pricing.price_list(
+            suitefile.load(suite), generator, out, metric or pricing.PRICED,
+            workspace=workspace, most=most, progress=progress,
+        )  # fmt: skip
+    if as_json:
+        print_json(found)
+        return
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1))
+    for heading in ("score", "without marks", "released", "cost", "n"):
+        table.add_column(heading, justify="left" if heading == "score" else "right")
+    for name, price in found["scores"].items():
+        if price["n"]:
+            numbers = [f"{price[key]:.4g}" for key in ("unmarked", "released", "cost")]
+            table.add_row(name, *numbers, f"{price['n']} of {found['n_expected']}")
+        else:
+            table.add_row(name, "-", "-", shown(price["reason"]), f"0 of {found['n_expected']}")
+    console().print(table)
+    if found["labelled"]:
+        console().print(f"{found['labelled']} of them carry a visible label, which costs too.")
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="The folder of a run (--out).")],
     embed_mb: Annotated[

@@ -289,6 +289,20 @@ class _Brightness:
         return {"mean": float(np.mean(self._means)), "error": float(np.mean(self._errors))}
 
 
+def test_the_price_of_gating_is_a_table(suite: SuiteFile, place: Path, room: Workspace) -> None:
+    found = pricing.price_list(
+        suite, "world", place, ("psnr", "loudness"), workspace=room, most=2
+    )  # fmt: skip
+    psnr = found["scores"]["psnr.rgb"]
+    assert psnr["n"] >= 1
+    assert -6 < psnr["cost"] < 0, "marks take some of the fidelity, and not all of it"
+    assert psnr["released"] == pytest.approx(psnr["unmarked"] + psnr["cost"])
+    assert found["scores"]["loudness.range"]["n"] == 0
+    assert "10 s" in found["scores"]["loudness.range"]["reason"]
+    with pytest.raises(UsageError, match="nobody"):
+        pricing.price_list(suite, "world", place, ("nobody",), workspace=room)
+
+
 def test_what_gating_cost(
     works: dict[str, Work], suite: SuiteFile, place: Path, room: Workspace
 ) -> None:

@@ -161,6 +161,11 @@ def _pairs(figures: Mapping[str, Any]) -> str:
             "<p>One system: there is nothing to compare. <code>avsafe bench compare</code> takes "
             "two runs.</p>"
         )
+    if not any(line.get("n") for line in figures["pairs"]):
+        return (
+            "<p>No item was scored for two systems (their clips have other names), so nothing can "
+            "be paired. Intervals above are of each system alone.</p>"
+        )
     sizes = figures["families"]
     note = (
         "<p class='quiet'>Differences of the first system minus the second, item by item, on items "
