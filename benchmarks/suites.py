@@ -21,7 +21,7 @@ from typing import Any
 
 PUBLISHED = ("report.html", "aggregates.json", "aggregates.csv", "run.json", "sets.json",
              "scores.jsonl", "scores.csv")  # fmt: skip
-EMBED_MB = "4"  # of our own clips in a page
+EMBED_MB = "1.5"  # of our own clips in a page
 AVSAFE = str(Path(sys.executable).with_name("avsafe"))
 
 

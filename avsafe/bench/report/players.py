@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,10 +48,15 @@ class Players:
         return own is True or (isinstance(own, dict) and own.get(system) is True)
 
     def of(self, key: Key) -> str:
-        """HTML of a clip; empty for media of others and for files that are not there."""
-        if key not in self._shown:
-            self._shown[key] = self._make(key) if self.own(key[0]) else ""
-        return self._shown[key]
+        """HTML of a clip; empty for media of others and for files that are not there. Its player
+        stands in the page once; where it is shown again, its picture does."""
+        if key in self._shown:
+            return self._shown[key]
+        first = self._make(key) if self.own(key[0]) else ""
+        poster = re.search(r'poster="([^"]*)"', first)
+        again = f'<img src="{poster[1]}" alt="" loading="lazy">' if poster else first
+        self._shown[key] = "" if first.startswith("<audio") else again
+        return first
 
     def _make(self, key: Key) -> str:
         row = self.found.clips.get(key, {})

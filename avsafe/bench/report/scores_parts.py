@@ -318,7 +318,8 @@ def clips(figures: Figures, found: RunFolder, show: Any, most: int) -> str:
     names = [n for n in headline(figures) if figures["scores"][n]["scope"] == "clip"]
     keys = [key for system in found.systems for key in found.expected(system)]
     keys.sort(key=lambda key: (key[1], key[2], found.systems.index(key[0])))
-    media = any(show(key) for key in keys[:most])
+    shown = {key: show(key) for key in keys[:most]}
+    media = any(shown.values())
     head = ["clip", *(["media"] if media else []), "system"]
     top = "".join(f'<th scope="col">{h}</th>' for h in head) + "".join(
         f'<th class="num" scope="col">{fig.label(figures["scores"][n])} '
@@ -330,7 +331,7 @@ def clips(figures: Figures, found: RunFolder, show: Any, most: int) -> str:
         text = f"<small><bdi>{escape(str(row.get('text') or '')[:140])}</bdi></small>"
         cells = [f"<td><b>{clip_name(key)}</b>{text}</td>"]
         if media:
-            cells.append(f'<td class="shown">{show(key)}</td>')
+            cells.append(f'<td class="shown">{shown[key]}</td>')
         cells.append(f"<td>{name_of(figures, key[0])}</td>")
         if row.get("status", "ok") != "ok":
             why = f"{row['status']}: {row.get('reason') or 'no reason was written'}"
