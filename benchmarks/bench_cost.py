@@ -11,7 +11,7 @@ resident memory of the whole process tree, sampled twenty times a second.
 - peers: the same numbers by others' code on the same files. VBench's ``cal_score`` is read from a
   checkout that the user names (its file alone; nothing of it is part of avsafe); torchmetrics and
   pyloudnorm as a user would call them, with OpenCV and librosa to read the files.
-- length: the same pass over clips of growing length, 640 x 360.
+- length: the same pass over clips of growing length, 320 x 180.
 - clips: 16 clips with 1 and with 2 processes.
 """
 
@@ -275,7 +275,7 @@ def length(work: Path, lengths: str = "10,60,300,600", **_: Any) -> list[dict[st
     names, rows = weight_free(), []
     for seconds in map(int, lengths.split(",")):
         clip = work / f"long{seconds}.mp4"
-        make_clip(clip, seconds, 640, 360)
+        make_clip(clip, seconds, 320, 180)
         found = alone("ours", str(clip), names) | {"value": None}
         rows.append({"seconds": seconds, "cpu_s_per_s": found.get("cpu_s", 0) / seconds, **found})
         clip.unlink()
@@ -332,7 +332,7 @@ def report(found: dict[str, Any]) -> str:
                 )
         lines.append("")
     if "length" in found:
-        lines += ["## Growth with length (640x360, all weight-free metrics)", "",
+        lines += ["## Growth with length (320x180, all weight-free metrics)", "",
                   "| seconds | CPU-s per second | peak MB |", "|---|---|---|",
                   *(f"| {r['seconds']} | {r['cpu_s_per_s']:.2f} | {r.get('rss_mb')} |"
                     for r in found["length"]), ""]  # fmt: skip
