@@ -16,7 +16,7 @@ from typing import Any
 
 from avsafe import media, metering, plugins
 from avsafe.bench import making, measuring
-from avsafe.bench.run import spread
+from avsafe.bench.asked import spread
 from avsafe.bench.suitefile import SuiteFile
 from avsafe.bench.work import ROLE, Work
 from avsafe.errors import AvsafeError, MissingExtra

@@ -13,36 +13,42 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from avsafe import plugins
-from avsafe.bench import code, detecting, executors, measuring, safety, suitefile, work
+from avsafe.bench import code, detecting, executors, measuring, safety, suitefile, told
+from avsafe.bench.asked import (
+    Chosen,
+    choose,
+    gathered,
+    hashed,
+    reference_works,
+    without_folders,
+)
+from avsafe.bench.asked import (
+    Options as Options,
+)
 from avsafe.bench.measuring import Answer, ClipTask, Recipe
 from avsafe.bench.rows import OF_A_SCORE, Row, Store, code_hash, finite, identity
 from avsafe.bench.suitefile import SuiteFile
 from avsafe.bench.suites import Outcome
 from avsafe.bench.work import Work
-from avsafe.errors import AvsafeError, MissingExtra, UsageError
+from avsafe.errors import UsageError
 from avsafe.home import Home
 from avsafe.metering import Measured
 from avsafe.types import (
     Aggregate,
     Column,
-    Metric,
     MetricInfo,
     Progress,
-    Sample,
     SetMetric,
     Value,
     no_progress,
@@ -54,44 +60,7 @@ if TYPE_CHECKING:
 
     Features = Mapping[str, Mapping[str, NDArray[Any]]]  # sample id -> name -> (k, d)
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
-REFERENCE = "(reference)"  # the system under which the reference set's clips stand
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line asks of a run."""
-
-    suite: str
-    out: Path
-    videos: tuple[tuple[str, Path], ...] = ()  # system -> folder
-    generators: tuple[str, ...] = ()
-    reference: Path | None = None
-    inputs: Path | None = None  # the suite's inputs, for clips that were made from them elsewhere
-    weights: Mapping[str, str] = field(default_factory=dict)
-    metrics: tuple[str, ...] | None = None  # only these of the suite's
-    limit: int | None = None  # items a system, evenly spaced
-    seconds: float | None = None  # of each clip; None: all of it
-    jobs: int = 1
-    executor: str = "local"
-    device: str = "cpu"
-    safety: bool | None = None  # safety columns; None: what the suite says
-    own: tuple[str, ...] = ()  # systems whose clips the report may show, beside the generators
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A metric of this run: how to make it, what it is, or why it is not computed."""
-
-    recipe: Recipe
-    info: MetricInfo | None
-    digests: Mapping[str, str] = field(default_factory=dict)
-    missing: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.recipe.name
 
 
 def run(options: Options, progress: Progress = no_progress) -> Outcome:
@@ -122,157 +91,11 @@ def run(options: Options, progress: Progress = no_progress) -> Outcome:
     sets = _sets(works, reference, chosen, options.out)
     if suite.detectors:
         chosen.append(_detected(works, mine, sets, asked=guarded is not None))
-    _write(options.out / "sets.json", sets)
-    _write(options.out / "run.json", _described(suite, options, works, chosen))
-    report, warnings = _figures(options.out)
-    warnings += _doubts(suite, options, works, chosen)
-    return _outcome(options, works, chosen, mine, before, len(store.read()), report, warnings)
-
-
-# ---------------------------------------------------------------- 1 and 3 metrics
-
-
-def choose(suite: SuiteFile, options: Options) -> list[Chosen]:
-    """The suite's metrics, each made once here, with the hash that its rows will carry."""
-    specs = suite.metrics
-    if options.metrics is not None:
-        names = [spec.name for spec in specs]
-        unknown = [name for name in options.metrics if name not in names]
-        if unknown:
-            raise UsageError(
-                f"The suite {suite.name} has no metric {', '.join(unknown)} (it has: "
-                f"{', '.join(names)})."
-            )
-        specs = tuple(spec for spec in specs if spec.name in options.metrics)
-    twice = sorted({s.name for s in specs if sum(o.name == s.name for o in specs) > 1})
-    if twice:
-        raise UsageError(f"The suite {suite.name} lists {', '.join(twice)} twice.")
-    _check_weights(options.weights)
-    found = []
-    for spec in specs:
-        recipe = Recipe(
-            spec.name,
-            json.dumps(dict(spec.parameters), sort_keys=True),
-            tuple(sorted(options.weights.items())),
-            options.device,
-        )
-        try:
-            found.append(_hashed(recipe, measuring.made(recipe), options.seconds))
-        except UsageError:
-            raise
-        except Exception as error:  # a plugin that breaks takes no other metric with it
-            _log.debug("%s cannot be made", spec.name, exc_info=True)
-            expected = isinstance(error, AvsafeError)
-            why = str(error) if expected else f"the metric cannot be loaded: {error!r}"[:500]
-            paths = [Path(value).expanduser() for value in options.weights.values()]
-            found.append(Chosen(recipe, _info(recipe), missing=without_folders(why, paths)))
-    return found
-
-
-def _hashed(recipe: Recipe, metric: Metric, seconds: float | None) -> Chosen:
-    info, digests = metric.info, dict(metric.digests())
-    settings = {
-        "metric": recipe.name,  # features lie by this hash: two of one package must not share it
-        "version": info.version,
-        "parameters": recipe.parameters,
-        "digests": digests,
-        "seconds": seconds,
-        "device": recipe.device,
-    }
-    run_hash = code_hash(code.of_metric(metric), settings)
-    return Chosen(replace(recipe, run=run_hash), info, digests)
-
-
-def _info(recipe: Recipe) -> MetricInfo | None:
-    """What a metric that cannot be prepared says of itself, where its class tells."""
-    try:
-        info = getattr(plugins.catalogue("metrics")[recipe.name].load(), "info", None)
-    except Exception:  # whatever an outsider's module raises; ``missing`` says it
-        return None
-    return info if isinstance(info, MetricInfo) else None
-
-
-def _check_weights(weights: Mapping[str, str]) -> None:
-    for name, value in weights.items():
-        looks_like_a_path = "/" in value or value.startswith(("~", "."))
-        if looks_like_a_path and not Path(value).expanduser().exists():
-            raise UsageError(f"--weights {name}={value}: there is no such file or folder.")
-
-
-# ---------------------------------------------------------------- 2 works
-
-
-def gathered(suite: SuiteFile, options: Options, progress: Progress) -> list[Work]:
-    """Every clip of every system, with a problem where there is none."""
-    _check_systems(suite, options)
-    found: list[Work] = []
-    items = {item.item_id for item in spread(suite.items, options.limit)}
-    for system, folder in options.videos:
-        clips = work.from_folder(suite, system, folder, options.reference, options.inputs)
-        asked = [clip for clip in clips if clip.item in items]
-        found += asked if options.limit and asked else spread(clips, options.limit)
-    for generator in options.generators:
-        asked_for = suite.only(frozenset(items)) if suite.items else suite
-        made = work.from_generator(asked_for, generator, options.out, progress=progress)
-        beside = options.reference
-        found += work.beside_references(made, beside) if beside is not None else made
-    if not found:
-        raise UsageError("There is no clip to measure.")
-    return found
-
-
-def _check_systems(suite: SuiteFile, options: Options) -> None:
-    """What is wrong with names and options, before anything is generated."""
-    folders = [name for name, _ in options.videos]
-    names = [*folders, *options.generators]
-    if len(set(names)) < len(names):
-        raise UsageError("Two systems have one name: name folders apart, --videos NAME=DIR.")
-    if REFERENCE in names:
-        raise UsageError(f"A system cannot be called {REFERENCE}: name it, --videos NAME=DIR.")
-    if options.seconds is not None and not 0 < options.seconds < float("inf"):
-        raise UsageError(f"--seconds {options.seconds}: expected a number above 0, or 0 for all.")
-    if options.limit is not None and options.limit < 1:
-        raise UsageError(f"--limit {options.limit}: expected 1 or more.")
-    unknown = sorted(set(options.own) - set(names))
-    if unknown:
-        raise UsageError(
-            f"--own {unknown[0]}: no system has that name (there are: {', '.join(names)})."
-        )
-    if options.inputs is not None and not folders:
-        raise UsageError(
-            "--inputs goes with --videos: a generator is given inputs that the gate makes."
-        )
-    for option, folder in (("--reference", options.reference), ("--inputs", options.inputs)):
-        if folder is not None and not folder.is_dir():
-            raise UsageError(f"{option} {folder}: there is no such folder.")
-
-
-def hashed(works: Sequence[Work], requires: tuple[str, ...]) -> list[Work]:
-    """The same works, each with the hash of what is measured."""
-    return [replace(item, of=work.content_hash(item, requires)) for item in works]
-
-
-def spread(items: Sequence[T], limit: int | None) -> list[T]:
-    """``limit`` of some items, evenly spaced, so that no part of a suite is left out.
-
-    >>> spread("abcdefg", 3)
-    ['a', 'd', 'g']
-    """
-    if limit is None or limit >= len(items):
-        return list(items)
-    places = np.linspace(0, len(items) - 1, limit).round().astype(int)
-    return [items[int(place)] for place in places]
-
-
-def reference_works(works: Sequence[Work], folder: Path | None) -> list[Work]:
-    """The reference set of set metrics: a folder's clips, else the files beside the works."""
-    if folder is not None:
-        return [replace(item, system=REFERENCE) for item in work.references(folder)]
-    files = {w.sample.media["reference"] for w in works if "reference" in w.sample.media}
-    return [
-        Work(REFERENCE, path.stem, Sample(f"{path.parent.name}/{path.name}", {"video": path}))
-        for path in sorted(files)
-    ]
+    told.write(options.out / "sets.json", sets)
+    told.write(options.out / "run.json", told.described(suite, options, works, chosen))
+    report, warnings = told.figures(options.out)
+    warnings += told.doubts(suite, options, works, chosen)
+    return told.outcome(options, works, chosen, mine, before, len(store.read()), report, warnings)
 
 
 # ---------------------------------------------------------------- 4 measuring
@@ -343,21 +166,6 @@ def _measure(
         kept(task, answer)
 
     executor.run(measuring.measure_clip, tasks, keep=kept, lost=lost)
-
-
-_FOLDERS = re.compile(r"""(?<![\w.:/~-])/(?:[^\s/'":,;()<>]+/)+""")
-
-
-def without_folders(text: str, paths: Iterable[Path] = ()) -> str:
-    """A reason that may be published: of the paths of this machine in it only the last names.
-
-    >>> without_folders("No such file: '/home/ann/sets/a.mp4' (video/mp4, https://a.example/b)")
-    "No such file: 'a.mp4' (video/mp4, https://a.example/b)"
-    """
-    for path in sorted({str(path.absolute().parent) for path in paths}, key=len, reverse=True):
-        if path != "/":
-            text = text.replace(f"{path}/", "")
-    return _FOLDERS.sub("", text)
 
 
 def _told(row: Row, item: Work) -> Row:
@@ -538,153 +346,3 @@ def _detected(
         source="avsafe.bench.detecting",
     )  # fmt: skip
     return Chosen(Recipe(info.name), info, missing=missing)
-
-
-# ---------------------------------------------------------------- 7 figures
-
-
-def _described(
-    suite: SuiteFile,
-    options: Options,
-    works: Sequence[Work],
-    chosen: Sequence[Chosen],
-) -> dict[str, Any]:
-    """run.json: what was asked, with which code, and what could not be computed."""
-    from avsafe.bench.environment import environment
-
-    systems = list(dict.fromkeys(item.system for item in works))
-    own = {*options.generators, *options.own}
-    return {
-        "suite": suite.name,
-        "suite_version": suite.version,
-        "suite_sha256": suite.sha256,
-        "title": suite.title,
-        "summary": suite.summary,
-        "notes": list(suite.notes),
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": environment(),
-        "settings": {
-            "clips": {s: sum(item.system == s for item in works) for s in systems},
-            "reference": options.reference.name if options.reference else None,
-            "metrics": list(options.metrics) if options.metrics else "all",
-            "limit": options.limit,
-            "seconds": options.seconds,
-            "executor": options.executor,
-            "jobs": options.jobs,
-            "device": options.device,
-            "weights": sorted(options.weights),
-            "seeds": sorted({item.seed for item in suite.items}),
-        },
-        "headline": list(suite.headline),
-        "systems": systems,
-        "own_media": {system: system in own for system in systems},
-        # exactly these clips are in the figures; rows of others may lie beside theirs
-        "clips": {
-            s: [[w.item, w.sample.sample_id, w.of] for w in works if w.system == s] for s in systems
-        },
-        "metrics": {one.name: _metric(one) for one in chosen},
-    }
-
-
-def _metric(one: Chosen) -> dict[str, Any]:
-    info = one.info
-    if info is None:
-        return {"not_computed": one.missing, "columns": [], "run": ""}
-    return {
-        "version": info.version,
-        "title": info.title,
-        "family": info.family,
-        "scope": info.scope,
-        "experimental": info.experimental,
-        "source": info.source,
-        "columns": [asdict(c) | {"score": info.score_name(c)} for c in info.columns],
-        "parameters": json.loads(without_folders(one.recipe.parameters)),
-        "weights": dict(one.digests),
-        "not_computed": one.missing,
-        "run": one.recipe.run,
-    }
-
-
-def _figures(out: Path) -> tuple[Path | None, list[str]]:
-    from avsafe.bench import aggregate
-
-    figures = aggregate.aggregate(out)
-    why = figures["tables"]["why"]
-    warnings = [f"scores.parquet is not written: {why}"] if why else []
-    try:
-        from avsafe.bench.report import scores_page
-
-        return scores_page.write(out), warnings
-    except MissingExtra as error:
-        return None, [*warnings, f"No report: {error}"]
-
-
-def _doubts(
-    suite: SuiteFile, options: Options, works: Sequence[Work], chosen: Sequence[Chosen]
-) -> list[str]:
-    """What was given and did nothing."""
-    said = []
-    taken = {name for one in chosen if one.info for name in one.info.weights}
-    known = all(one.info for one in chosen)
-    for name in sorted(set(options.weights) - taken) if known else ():
-        said.append(f"--weights {name}: no metric of this run takes weights of that name")
-    items = {item.item_id for item in suite.items}
-    for system, folder in options.videos:
-        if items and not any(w.item in items for w in works if w.system == system):
-            said.append(
-                f"no file in {folder.name} is named after an item of the suite ({min(items)}...): "
-                f"{system} was measured without prompts"
-            )
-    return said
-
-
-def _outcome(
-    options: Options,
-    works: Sequence[Work],
-    chosen: Sequence[Chosen],
-    rows: Sequence[Row],
-    before: int,
-    after: int,
-    report: Path | None,
-    warnings: Sequence[str],
-) -> Outcome:
-    clips = [row for row in rows if row["kind"] == "clip"]
-    left = [row for row in clips if row["status"] != "ok"]
-    said = list(warnings)
-    if left:
-        few = "; ".join(f"{row['sample']}: {row['reason']}" for row in left[:5])
-        said.append(f"{len(left)} of {len(clips)} clips are unscored: {few}")
-    broken = [row for row in rows if row["kind"] == "score" and row["status"] == "failed"]
-    if broken:
-        names = sorted({row["metric"] for row in broken})
-        said.append(f"{len(broken)} measurements failed ({', '.join(names)}); the rows say why")
-    missing = [one for one in chosen if one.missing is not None]
-    if missing:
-        said.append(
-            f"{len(missing)} metrics are not computed for want of weights or packages: "
-            f"{', '.join(one.name for one in missing)}"
-        )
-    headline = [("clips scored", f"{len(clips) - len(left)} of {len(works)}")]
-    return Outcome(
-        out=options.out,
-        n_rows=len(rows),
-        n_new=after - before,
-        n_failed=len(left) + len(broken),
-        warnings=tuple(said),
-        report=report,
-        headline=tuple(headline),
-    )
-
-
-def _write(path: Path, value: Any) -> None:
-    half = path.with_suffix(path.suffix + ".half")
-    half.write_text(
-        json.dumps(value, indent=1, ensure_ascii=False, default=_plain) + "\n", encoding="utf-8"
-    )
-    half.replace(path)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)

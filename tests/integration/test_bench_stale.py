@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from avsafe import media, plugins, testing
-from avsafe.bench import code, listing, measuring, run, runfolder, safety, work
+from avsafe.bench import asked, code, listing, measuring, run, runfolder, safety, told, work
 from avsafe.cli import app
 from avsafe.errors import UsageError
 from avsafe.home import Home
@@ -176,7 +176,7 @@ def test_features_that_are_gone_are_measured_again(tmp_path):
 def test_parameters_that_are_paths_are_published_by_their_last_name():
     given = json.dumps({"command": "/home/ann/asr --model /home/ann/large.bin", "beams": 4})
     info = measuring.made(measuring.Recipe("black")).info
-    said = run._metric(run.Chosen(measuring.Recipe("wer", given), info))
+    said = told._metric(asked.Chosen(measuring.Recipe("wer", given), info))
     assert said["parameters"] == {"command": "asr --model large.bin", "beams": 4}
 
 
