@@ -8,7 +8,7 @@ import pytest
 from avsafe import testing
 from avsafe.media.replay import Replay
 from avsafe.types import Kind, RawMedia
-from avsafe_metrics.sound import loudness
+from avsafe_metrics.sound import loudness, onsets
 from avsafe_metrics.sound.bandwidth import Bandwidth
 from avsafe_metrics.sound.blocks import Stretches
 from avsafe_metrics.sound.clipping import Clipping
@@ -512,3 +512,17 @@ def test_stretches_lose_nothing(rate_hz, step):
     joined = np.concatenate([*out, *([] if rest is None else [rest])], axis=1)
     assert np.array_equal(joined, samples)
     assert {s.shape[1] for s in out} <= {rate_hz // 50, rate_hz // 50 + 1}
+
+
+@pytest.mark.parametrize("seconds", [5, 20, 47.3])
+def test_a_tempogram_in_pieces_is_the_whole_one(seconds):
+    import librosa
+
+    rng = np.random.default_rng(3)
+    envelope = np.maximum(rng.normal(size=round(seconds * onsets.PER_S)), 0).astype(np.float32)
+    whole = librosa.feature.tempogram(
+        onset_envelope=envelope, sr=onsets.RATE_HZ, hop_length=onsets.HOP, win_length=500
+    )
+    np.testing.assert_allclose(
+        onsets.mean_tempogram(envelope), whole.mean(axis=-1, keepdims=True), rtol=1e-5, atol=1e-7
+    )
