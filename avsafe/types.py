@@ -631,7 +631,17 @@ class Watermarker(Protocol):
 
 @runtime_checkable
 class Detector(Protocol):
-    """A passive detector. Same two halves as a watermarker; abstains outside its domain."""
+    """A passive detector: evidence from the media itself. Two halves, as a watermarker: extractors
+    run in the sandbox, ``judge`` outside. Abstains, with the reason, outside what was measured.
+
+    ``judge`` takes the features of each extractor under its own name. They are what a hostile file
+    may have made of them: check shapes, and let a wrong one raise (KeyError, ValueError). Where an
+    extractor raised ``errors.Unscorable`` or MissingExtra, the panel abstains for the detector.
+
+    Evidence of source ``detector.NAME`` (``domain`` for the domain gate). ``llr`` is capped and
+    positive for synthetic; ``details`` as ``avsafe.calibration`` writes them: ``modality``,
+    ``condition``, ``timeline``, ``heatmap``.
+    """
 
     @property
     def name(self) -> str: ...
@@ -640,6 +650,14 @@ class Detector(Protocol):
     def kinds(self) -> tuple[Kind, ...]: ...
 
     @property
-    def extractor(self) -> str: ...
+    def modality(self) -> str:
+        """What it looks at: "speech", "image", "video", "audio-visual", or "domain". Evidence of
+        one modality is not independent, and fused as one."""
+        ...
 
-    def judge(self, features: Features) -> Evidence: ...
+    @property
+    def extractors(self) -> Mapping[str, str]:
+        """Own name -> ``"package.module:Class"``; what several detectors name runs once."""
+        ...
+
+    def judge(self, features: Mapping[str, Features], media: Media) -> Evidence: ...
