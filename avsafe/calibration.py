@@ -32,7 +32,8 @@ ALARM_RATE = 0.01  # false alarms that the threshold allows
 CAP = 3.0  # of |llr|: 20 to 1, whatever one modality says
 PRIOR = 0.5  # at which a probability is stated; shown beside it
 DRAWS = 200  # bootstrap draws over sources
-_RIDGE = 0.005  # on the slope per standardised unit: separable scores give no infinite one
+_FITS = 50  # of them with a fit of their own
+_RIDGE = 0.1  # on the slope per standardised unit, divided by sources: no infinite slope
 
 
 @dataclass(frozen=True)
@@ -172,11 +173,9 @@ def fit(
         raise UsageError(f"{name}: a score is no number.")
     if min(int(y.sum()), int((~y).sum())) < 2:
         raise UsageError(f"{name}: a condition needs two real and two synthetic media at least.")
-    slope, intercept = platt(x, y, _weights(y, of))
-    rng = np.random.default_rng(seed)
-    drawn = [_resample(y, of, rng) for _ in range(DRAWS)]
-    # A source drawn twice counts twice.
-    resampled = tuple(platt(x[i], y[i], _weights(y[i], o)) for i, o in drawn)
+    slope, intercept = platt(x, y, of)
+    drawn = _resamples(y, of, seed)
+    resampled = tuple(platt(x[i], y[i], o) for i, o in drawn[:_FITS])
     real, made = np.sort(x[~y]), x[y]
     allowed = max(0, math.floor(ALARM_RATE * (len(real) + 1)) - 1)
     threshold = float(real[len(real) - 1 - allowed])
@@ -199,14 +198,19 @@ def fit(
         n_synthetic_sources=len(set(of[y].tolist())),
         ece=ece(p, y),
         where=dict(where or {}),
-        resampled=resampled[:: max(1, DRAWS // 50)],
+        resampled=resampled,
     )
 
 
-def platt(x: F64, y: NDArray[np.bool_], weight: F64) -> tuple[float, float]:
-    """Slope >= 0 and intercept of the logistic calibration of ``x``, slightly shrunken (ridge)."""
+def platt(x: F64, y: NDArray[np.bool_], sources: NDArray[Any]) -> tuple[float, float]:
+    """Slope >= 0 and intercept of the logistic calibration of ``x``; each source weighs the same.
+
+    The slope is shrunken, the more the fewer the sources.
+    """
     from scipy.optimize import minimize
 
+    weight = _weights(y, sources)
+    ridge = _RIDGE / len(np.unique(sources))
     centre = float(np.average(x, weights=weight))
     spread = float(np.sqrt(np.average((x - centre) ** 2, weights=weight))) or 1.0
     z, sign = (x - centre) / spread, np.where(y, 1.0, -1.0)
@@ -215,8 +219,8 @@ def platt(x: F64, y: NDArray[np.bool_], weight: F64) -> tuple[float, float]:
         margin = sign * (ab[0] * z + ab[1])
         value = float((weight * np.logaddexp(0, -margin)).sum() / weight.sum())
         pull = -weight * sign / (1 + np.exp(np.clip(margin, -500, 500))) / weight.sum()
-        return value + _RIDGE / 2 * ab[0] ** 2, np.array(
-            [(pull * z).sum() + _RIDGE * ab[0], pull.sum()]
+        return value + ridge / 2 * ab[0] ** 2, np.array(
+            [(pull * z).sum() + ridge * ab[0], pull.sum()]
         )
 
     found = minimize(loss, np.array([1.0, 0.0]), jac=True, bounds=[(0.0, 50.0), (-50.0, 50.0)])
@@ -235,19 +239,27 @@ def _weights(y: NDArray[np.bool_], of: NDArray[Any]) -> F64:
     return weight
 
 
-def _resample(
-    y: NDArray[np.bool_], of: NDArray[Any], rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Indices of units of sources drawn with replacement within each class, and their new names."""
-    index: list[NDArray[np.int64]] = []
-    names: list[NDArray[Any]] = []
-    for label in (False, True):
-        own = np.unique(of[y == label])
-        for number, name in enumerate(rng.choice(own, len(own))):
-            members = np.flatnonzero((of == name) & (y == label))
-            index.append(members)
-            names.append(np.full(len(members), f"{number}"))
-    return np.concatenate(index), np.concatenate(names)
+def _resamples(
+    y: NDArray[np.bool_], of: NDArray[Any], seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Indices of units of sources drawn with replacement within each class, and the draw's number:
+    a source drawn twice counts twice."""
+    rng = np.random.default_rng(seed)
+    drawn: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    members = {label: _members(y == label, of) for label in (False, True)}
+    for _ in range(DRAWS):
+        taken = [own[i] for own in members.values() for i in rng.integers(0, len(own), len(own))]
+        number = np.repeat(np.arange(len(taken)), [len(units) for units in taken])
+        drawn.append((np.concatenate(taken), number))
+    return drawn
+
+
+def _members(within: NDArray[np.bool_], of: NDArray[Any]) -> list[NDArray[np.int64]]:
+    """The units of each source."""
+    units = np.flatnonzero(within)
+    order = units[np.argsort(of[units], kind="stable")]
+    edges = np.flatnonzero(of[order][1:] != of[order][:-1]) + 1
+    return np.split(order, edges)
 
 
 def ece(p: F64, y: NDArray[np.bool_], bins: int = 10) -> float:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # What reading the answer of a process that a hostile file took over may raise.
 MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
+FUSED = "detectors"  # the source of what detectors say together
 VALID = {"trusted", "intact-unknown-signer"}  # C2PA's "Trusted" and "Valid"
 
 
@@ -206,9 +207,5 @@ def label_of(evidence: Iterable[Evidence]) -> Label:
 
 
 def _suspects(evidence: Evidence) -> bool:
-    """A detector speaks only when calibrated; its own threshold is at most 1 % false positives."""
-    return (
-        evidence.source.startswith("detector.")
-        and evidence.status is EvidenceStatus.PRESENT
-        and evidence.calibration_id is not None
-    )
+    """Detectors together, which speak only where each was calibrated (``avsafe.fusion``)."""
+    return evidence.source == FUSED and evidence.status is EvidenceStatus.PRESENT

@@ -5,20 +5,21 @@
 3  one decode in the sandbox feeds marks, fingerprint and detectors; keys stay outside
 4  marks, correlated with the key; one counts only if the registry knows it and the
    registered fingerprint agrees with the file in hand
-5  detectors, each calibrated, each free to abstain
+5  detectors, each calibrated, each free to abstain; what they say together (``fusion``)
 6  one label, from the strongest evidence down (``findings.label_of``)
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
-from avsafe import findings, media, plugins
+from avsafe import findings, media, panel, plugins
 from avsafe.errors import UnreadableMedia
 from avsafe.media.features import examine
 from avsafe.pipeline import FINGERPRINT, MARKS_OF_KIND, marks_wanted
-from avsafe.types import Detector, Evidence, Verdict, Watermarker
+from avsafe.types import Evidence, Verdict, Watermarker
 from avsafe.workspace import Lookup
 
 
@@ -27,11 +28,13 @@ def verify(
     lookup: Lookup,
     *,
     credential_only: bool = False,
+    detectors: Iterable[str] = (panel.ALL,),
     limits: media.Limits | None = None,
 ) -> Verdict:
     """What can be said of a file. A bad file raises nothing: ``unreadable`` is a verdict too.
 
-    ``credential_only`` stops after step 2. Raises FileNotFoundError when there is no such file.
+    ``credential_only`` stops after step 2. ``detectors`` are "all", "none", or names of detectors.
+    Raises FileNotFoundError when there is no such file, UsageError when no detector has a name.
 
     >>> import tempfile
     >>> from avsafe.home import Home
@@ -41,32 +44,35 @@ def verify(
     'unreadable'
     """
     limits = limits or media.Limits()
+    heard = panel.convene(detectors, lookup.home)
     sha256 = media.sha256_of(path)
     found: list[Evidence] = []
     try:
         media.prescan(path, limits)  # 1
         found.append(findings.credential(path, lookup, limits))  # 2
         if not credential_only:
-            found.extend(_examine(path, lookup, limits))
+            found.extend(_examine(path, lookup, heard, limits))
     except UnreadableMedia as error:
         found.append(findings.failed("domain", error))
     return Verdict(path, sha256, findings.label_of(found), tuple(found))
 
 
-def _examine(path: Path, lookup: Lookup, limits: media.Limits) -> list[Evidence]:
+def _examine(
+    path: Path, lookup: Lookup, heard: panel.Panel, limits: media.Limits
+) -> list[Evidence]:
     markers: dict[str, Watermarker] = {
         n: plugins.load("watermarkers", n) for n in sorted({*chain(*MARKS_OF_KIND.values())})
     }
-    detectors: dict[str, Detector] = {
-        n: plugins.load("detectors", n) for n in plugins.catalogue("detectors")
-    }
+    passive = {kind: heard.extractors(kind) for kind in MARKS_OF_KIND}
     extractors = {
         kind: {f"watermark.{n}": markers[n].extractor for n in names}
-        | {f"detector.{n}": d.extractor for n, d in detectors.items() if kind in d.kinds}
         | {"fingerprint": FINGERPRINT}
+        | passive[kind]
         for kind, names in MARKS_OF_KIND.items()
     }
-    probed, features = examine(path, extractors, limits=limits)  # 3
+    probed, features = examine(  # 3
+        path, extractors, limits=limits, spared={*chain(*passive.values())}
+    )
     names = marks_wanted(probed.kind, sound=probed.audio is not None)
     if (key := lookup.watermark_key) is None:
         found = [findings.no_key(n) for n in names]
@@ -77,7 +83,4 @@ def _examine(path: Path, lookup: Lookup, limits: media.Limits) -> list[Evidence]
             found = findings.recovery(  # 4
                 detections, algorithms, features["fingerprint"], registry
             )
-    found.extend(  # 5
-        d.judge(features[f"detector.{n}"]) for n, d in detectors.items() if probed.kind in d.kinds
-    )
-    return found
+    return [*found, *heard.judge(probed, features)]  # 5

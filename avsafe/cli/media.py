@@ -184,13 +184,28 @@ def verify(
         bool,
         typer.Option("--credential-only", help="Read the credential and stop: nothing is decoded."),
     ] = False,
+    detectors: Annotated[
+        str,
+        typer.Option(
+            help="all, none, or names with commas between (avsafe detectors list).", metavar="NAMES"
+        ),
+    ] = "all",
+    maps: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder for pictures: where in the frame and when in time detectors see signs."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what can be known of a file: credential, watermark, fingerprint.
+    """Say what can be known of a file: credential, watermark, fingerprint, detectors.
+
+    Example: avsafe verify clip.mp4 --detectors all --maps maps/
 
     Exit codes: 0 inconclusive or declared-other, 3 unreadable, 10 synthetic-declared,
     11 synthetic-recovered, 12 synthetic-suspected, 20 altered; of several files, the highest.
-    "Nothing found" never means "not AI-made".
+    "Nothing found" never means "not AI-made"; detectors alone reach synthetic-suspected at most,
+    and abstain where they were not measured (docs/detectors.md).
     """
     from avsafe.errors import UsageError
     from avsafe.home import Home
@@ -201,18 +216,37 @@ def verify(
         raise UsageError(f"No such file: {', '.join(missing)}.")
     if closed := [str(path) for path in files if not os.access(path, os.R_OK)]:
         raise UsageError(f"You may not read {', '.join(closed)}.")
+    if maps is not None and credential_only:
+        raise UsageError("--maps shows what detectors saw: leave out --credential-only.")
+    asked = [name for part in detectors.split(",") if (name := part.strip())]
+    if not asked:
+        raise UsageError('--detectors takes "all", "none", or names with commas between.')
     lookup = Lookup(Home.default())
     verdicts: list[Verdict] = []
     with progress_bar("verifying", show=not as_json) as progress:
         for number, path in enumerate(files):
             progress(number / len(files), path.name)
-            verdicts.append(verify_file(path, lookup, credential_only=credential_only))
+            verdicts.append(
+                verify_file(path, lookup, credential_only=credential_only, detectors=asked)
+            )
+    if maps is not None:
+        _write_maps(verdicts, maps)
     if as_json:
         print_json(verdicts)
     else:
         for verdict in verdicts:
             show_verdict(verdict)
     raise typer.Exit(max(VERIFY_EXIT.get(verdict.label, 0) for verdict in verdicts))
+
+
+def _write_maps(verdicts: list[Verdict], folder: Path) -> None:
+    """Pictures of every verdict; of several files each into a folder of its own."""
+    from avsafe.maps import write_maps
+
+    for number, verdict in enumerate(verdicts):
+        own = folder if len(verdicts) == 1 else folder / f"{number + 1:03d}"
+        for path in write_maps(verdict, own):
+            console(stderr=True).print(f"wrote {shown(str(path))}")
 
 
 COLOUR = {

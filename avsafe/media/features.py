@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from avsafe.errors import SandboxFailure, UsageError
+from avsafe.errors import MissingExtra, SandboxFailure, Unscorable, UsageError
 from avsafe.media.limits import Limits
 from avsafe.media.wire import Message, work_ahead
 from avsafe.types import Kind, Picture
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from avsafe.media.decoder import Event
     from avsafe.media.reading import Plan
     from avsafe.media.survey import Survey
-    from avsafe.types import FeatureExtractor, Features, Media, Samples
+    from avsafe.types import FeatureExtractor, Features, Frame, Media, Samples
 
+WITHHELD = "withheld"  # the one feature of an extractor that gave up: why, as UTF-8 bytes
 GATHERED_S = 0.25  # seconds of sound that extractors are given at once, about
 _SEPARATOR = "\x1f"  # between the extractor's name and its feature's name; in no identifier
 
@@ -53,9 +54,13 @@ def examine(
     trusted: bool = False,
     limits: Limits | None = None,
     max_duration_s: float | None = None,
+    spared: Collection[str] = (),
 ) -> tuple[Media, dict[str, Features]]:
     """``probe`` and ``analyse`` by one process: what the file is, and what the extractors for its
     kind found.
+
+    An extractor named in ``spared`` may fail without taking the others with it: its features are
+    then ``{"withheld": the reason}`` (``withheld``).
 
     >>> seen, found = examine("clip.mp4", {Kind.VIDEO: {}, Kind.AUDIO: {}})  # doctest: +SKIP
     """
@@ -70,7 +75,7 @@ def examine(
     if trusted:
         seen, media = _looked_at(path, limits, max_duration_s)
         wanted = extractors.get(media.kind, {})
-        return media, _run(seen.plan, media, wanted, limits, max_duration_s)
+        return media, _run(seen.plan, media, wanted, limits, max_duration_s, spared)
     from avsafe.media import sandbox
 
     for target in {t for targets in extractors.values() for t in targets.values()}:
@@ -80,6 +85,7 @@ def examine(
         "extractors": {str(kind): dict(targets) for kind, targets in extractors.items()},
         "limits": limits.as_json(),
         "max_duration_s": max_duration_s,
+        "spared": sorted(spared),
     }
     with sandbox.stream("avsafe.media.features:run_json", kwargs, limits=limits) as messages:
         for message in messages:
@@ -110,6 +116,7 @@ def run_json(
     extractors: dict[str, dict[str, str]],
     limits: dict[str, Any],
     max_duration_s: float | None = None,
+    spared: Collection[str] = (),
 ) -> Iterator[Message]:
     """``examine`` for the sandbox."""
     from avsafe.media.decoder import pixels_of
@@ -119,7 +126,7 @@ def run_json(
     seen, media = _looked_at(Path(path), given, max_duration_s)
     wanted = extractors.get(str(media.kind), {})
     yield work_ahead(pixels_of(Path(path), seen.plan))
-    found = _run(seen.plan, media, wanted, given, max_duration_s)
+    found = _run(seen.plan, media, wanted, given, max_duration_s, spared)
     yield Message(
         {"media": as_json(media)},
         {
@@ -144,11 +151,15 @@ def _run(
     extractors: Mapping[str, str],
     limits: Limits,
     max_duration_s: float | None,
+    spared: Collection[str] = (),
 ) -> dict[str, Features]:
     """One decoding pass in this process."""
     from avsafe.media.decoder import events
 
-    workers = {name: _load(target) for name, target in extractors.items()}
+    workers = {
+        name: _Spared(target) if name in spared else _load(target)
+        for name, target in extractors.items()
+    }
     fed = {name: _picture_of(worker, extractors[name]) for name, worker in workers.items()}
     for worker in workers.values():
         worker.start(media)
@@ -168,6 +179,66 @@ def _run(
                 one.take(event, event.time_s + repeat * period_s)
     hearing.flush()
     return {name: worker.finish() for name, worker in workers.items()}
+
+
+class _Spared:
+    """An extractor whose failure is its own: it is fed no more, and says why in the end."""
+
+    def __init__(self, target: str) -> None:
+        self._worker: FeatureExtractor | None = None
+        self._reason = ""
+        self.picture: Picture = "none"
+        worker = self._tried(_load, target)
+        self.picture = self._tried(_picture_of, worker, target) or "none"
+        self._worker = None if self._reason else worker
+
+    def start(self, media: Media) -> None:
+        if self._worker is not None:
+            self._tried(self._worker.start, media)
+
+    def wants(self, time_s: float) -> bool:
+        ask = getattr(self._worker, "wants", None)
+        return self._worker is not None and (ask is None or bool(self._tried(ask, time_s)))
+
+    def frame(self, frame: Frame, time_s: float) -> None:
+        if self._worker is not None:
+            self._tried(self._worker.frame, frame, time_s)
+
+    def samples(self, block: Samples, rate_hz: int) -> None:
+        if self._worker is not None:
+            self._tried(self._worker.samples, block, rate_hz)
+
+    def finish(self) -> Features:
+        import numpy as np
+
+        found: Features | None = self._tried(self._worker.finish) if self._worker else None
+        if found is not None:
+            return found
+        return {WITHHELD: np.frombuffer(self._reason.encode() or b"?", np.uint8)}
+
+    def _tried(self, call: Callable[..., Any], *given: Any) -> Any:
+        try:
+            return call(*given)
+        except MemoryError:
+            raise  # the process is at its limit: nobody may go on
+        except (Unscorable, MissingExtra) as error:
+            self._reason = str(error)
+        except Exception as error:
+            self._reason = self._reason or f"its extractor failed ({type(error).__name__})"
+        self._worker = None
+        return None
+
+
+def withheld(features: Features) -> str | None:
+    """Why an extractor gave no features; None when it gave some.
+
+    >>> import numpy as np
+    >>> withheld({"withheld": np.frombuffer(b"no face", np.uint8)})
+    'no face'
+    """
+    if WITHHELD not in features:
+        return None
+    return bytes(features[WITHHELD].astype("uint8").ravel()[:500]).decode(errors="replace")
 
 
 class _Watching:

@@ -195,8 +195,8 @@ RECOVERED = evidence("watermark.video", "present", recovered=True)
 COPIED = evidence("watermark.video", "present", recovered=False)
 TWIN = evidence("fingerprint", "present", release_id="x")
 UNREAD = evidence("domain", "failed")
-GUESS = evidence("detector.x", "present")
-SUSPECT = Evidence("detector.x", EvidenceStatus.PRESENT, "because", 0.99, 4.0, "cal-1")
+GUESS = Evidence("detector.x", EvidenceStatus.PRESENT, "because", 0.99, 4.0, "cal-1")
+SUSPECT = evidence("detectors", "present")
 
 
 @pytest.mark.parametrize(

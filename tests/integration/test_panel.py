@@ -1,0 +1,213 @@
+"""Detectors in the verification of a file: shared extractors, failures that stay their own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import sys
+from fractions import Fraction
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from avsafe import media, panel, testing
+from avsafe.calibration import Calibration, evidence, fit
+from avsafe.errors import MissingExtra, Unscorable, UsageError
+from avsafe.home import Home
+from avsafe.media.features import examine, withheld
+from avsafe.types import EvidenceStatus, Kind, Label
+from avsafe.verify import verify
+from avsafe.workspace import Lookup
+
+SELFTEST = "avsafe.media.selftest:Means"
+ME = "avsafe_panel_under_test"
+
+
+def calibration(name: str) -> Calibration:
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([rng.normal(0, 1, 300), rng.normal(9, 1, 300)])
+    made = np.repeat([False, True], 300)
+    condition = fit("any clip", scores, made, [str(i) for i in range(600)])
+    return Calibration(name, "video", f"{name}-1", (condition,))
+
+
+class Fixed:
+    """A detector that gives every clip one score, or fails in one way."""
+
+    kinds = (Kind.VIDEO,)
+    modality = "video"
+    extractors = {"means": SELFTEST}  # noqa: RUF012
+
+    def __init__(self, name="fixed", score=0.0, error=None):
+        self.name, self.score, self.error = name, score, error
+        self.known = calibration(name)
+
+    def judge(self, features, given):
+        if self.error is not None:
+            raise self.error
+        assert features["means"]["means"].ndim == 1
+        assert given.kind is Kind.VIDEO
+        return evidence(
+            self.known, self.known.conditions[0], self.score, present="Signs", absent="None"
+        )
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.mp4"
+    media.encode(testing.textured_clip(1.0, 160, 120, Fraction(10)), path)
+    return path
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Installs detectors under entry points, and nothing else."""
+
+    def install(*detectors):
+        module = ModuleType(ME)
+        points = {}
+        for number, one in enumerate(detectors):
+            setattr(module, f"make{number}", lambda one=one: one)
+            points[one.name] = importlib.metadata.EntryPoint(
+                one.name, f"{ME}:make{number}", "avsafe.detectors"
+            )
+        monkeypatch.setitem(sys.modules, ME, module)
+        real = panel.plugins.catalogue
+        monkeypatch.setattr(
+            panel.plugins, "catalogue", lambda kind: points if kind == "detectors" else real(kind)
+        )
+
+    return install
+
+
+def by_source(verdict):
+    return {item.source: item for item in verdict.evidence}
+
+
+def test_a_calibrated_detector_reaches_suspected_and_no_more(installed, clip, tmp_path):
+    installed(Fixed(score=9.0))
+    verdict = verify(clip, Lookup(Home(tmp_path / "home")))
+    assert verdict.label is Label.SYNTHETIC_SUSPECTED
+    found = by_source(verdict)
+    assert found["detector.fixed"].status is EvidenceStatus.PRESENT
+    assert found["detectors"].details["flagged"] == ["detector.fixed"]
+
+
+def test_names_choose_who_is_heard(installed, clip, tmp_path):
+    installed(Fixed("a", 9.0), Fixed("b"))
+    lookup = Lookup(Home(tmp_path / "home"))
+    assert "detector.a" not in by_source(verify(clip, lookup, detectors=["b"]))
+    silent = by_source(verify(clip, lookup, detectors=["none"]))
+    assert not {s for s in silent if s.startswith("detector")}
+    with pytest.raises(UsageError, match=r"No detector nobody .*found: a, b"):
+        verify(clip, lookup, detectors=["nobody"])
+
+
+@pytest.mark.parametrize("error", [MissingExtra("pip install it"), ValueError("shape"), KeyError()])
+def test_a_failure_stays_its_own(installed, clip, tmp_path, error):
+    installed(Fixed("bad", error=error), Fixed("good"))
+    verdict = verify(clip, Lookup(Home(tmp_path / "home")))
+    found = by_source(verdict)
+    assert found["detector.bad"].status is EvidenceStatus.FAILED
+    assert found["detector.good"].status is EvidenceStatus.ABSENT
+    assert found["detectors"].details["judged"] == ["detector.good"]
+    assert verdict.label is Label.INCONCLUSIVE
+
+
+def test_a_gate_that_fails_does_not_make_the_file_unreadable(installed, clip, tmp_path):
+    gate = Fixed("domain", error=ValueError("no"))
+    gate.modality = "domain"
+    installed(gate)
+    verdict = verify(clip, Lookup(Home(tmp_path / "home")))
+    assert by_source(verdict)["domain"].status is EvidenceStatus.ABSTAINED
+    assert verdict.label is Label.INCONCLUSIVE
+
+
+def test_a_missing_package_is_told_and_the_rest_goes_on(installed, clip, tmp_path, monkeypatch):
+    installed(Fixed("a"), Fixed("b"))
+    real = panel.plugins.load
+
+    def load(kind, name):
+        if name == "a":
+            raise MissingExtra("needs x: pip install x")
+        return real(kind, name)
+
+    monkeypatch.setattr(panel.plugins, "load", load)
+    found = by_source(verify(clip, Lookup(Home(tmp_path / "home"))))
+    assert found["detector.a"].status is EvidenceStatus.FAILED
+    assert "pip install x" in found["detector.a"].summary
+    assert found["detector.b"].status is EvidenceStatus.ABSENT
+
+
+def test_json_is_what_is_published(installed, clip, tmp_path):
+    from avsafe.cli.shell import plain
+
+    installed(Fixed(score=9.0))
+    verdict = json.loads(json.dumps(plain(verify(clip, Lookup(Home(tmp_path / "home"))))))
+    entry = next(e for e in verdict["evidence"] if e["source"] == "detector.fixed")
+    assert 0.5 < entry["probability"] <= 0.96
+    assert entry["details"]["condition"]["fpr"] <= 0.01
+
+
+# ---------------------------------------------------------------- extractors that fail
+
+
+class Failing:
+    """Fails at the second frame, with a reason."""
+
+    picture = "luma"
+
+    def __init__(self):
+        self.seen = 0
+
+    def start(self, given):
+        pass
+
+    def frame(self, frame, time_s):
+        self.seen += 1
+        if self.seen == 2:
+            raise Unscorable("it saw enough")
+
+    def samples(self, block, rate_hz):
+        pass
+
+    def finish(self):
+        return {}
+
+
+class Broken(Failing):
+    def finish(self):
+        raise IndexError("a fault")
+
+
+class Blind(Failing):
+    picture = "colour"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("Failing", "it saw enough"), ("Broken", "IndexError"), ("Blind", "UsageError"),
+     ("Absent", "AttributeError")],
+)  # fmt: skip
+def test_a_spared_extractor_says_why_and_others_go_on(clip, monkeypatch, name, reason):
+    module = ModuleType(ME)
+    for kind in (Failing, Broken, Blind):
+        setattr(module, kind.__name__, kind)
+    if name == "Broken":
+        Failing.__init__.__defaults__ = None
+        monkeypatch.setattr(Broken, "frame", lambda *_: None)
+    monkeypatch.setitem(sys.modules, ME, module)
+    wanted = {"x": f"{ME}:{name}", "means": SELFTEST}
+    _, found = examine(clip, {Kind.VIDEO: wanted}, trusted=True, spared=["x"])
+    assert reason in withheld(found["x"])
+    assert withheld(found["means"]) is None
+    with pytest.raises(Exception, match=r".*"):
+        examine(clip, {Kind.VIDEO: wanted}, trusted=True)
+
+
+def test_spared_in_the_sandbox_too(clip):
+    wanted = {"x": "avsafe.media.selftest:Nothing", "means": SELFTEST}
+    _, found = examine(clip, {Kind.VIDEO: wanted}, spared=["x"])
+    assert "AttributeError" in withheld(found["x"])
+    assert len(found["means"]["means"]) == 10
