@@ -61,7 +61,8 @@ def fuse(evidence: Iterable[Evidence]) -> Fused:
     0.0
     """
     parts: dict[str, list[tuple[str, float]]] = defaultdict(list)
-    flagged, weak = [], []
+    flagged: list[str] = []
+    weak: list[str] = []
     for item in filter(usable, evidence):
         llr = max(-CAP, min(CAP, item.llr or 0.0))
         parts[item.details["modality"]].append((item.source, llr))
