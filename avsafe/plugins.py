@@ -1,7 +1,8 @@
 """The catalogue of plugins: by entry point, loaded one by name.
 
 Built-ins register the way an outsider would, under ``avsafe.generators``, ``avsafe.watermarkers``,
-``avsafe.metrics`` and ``avsafe.detectors`` in their distribution's metadata.
+``avsafe.metrics`` and ``avsafe.detectors`` in their distribution's metadata. Adapters to networks
+of others (``avsafe.detector_adapters``) are made with a model: ``avsafe.qualify.adapter``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from avsafe.errors import MissingExtra, UsageError
 from avsafe.types import Generator, GeneratorInfo
 
-PluginKind = Literal["generators", "watermarkers", "metrics", "detectors"]
+PluginKind = Literal["generators", "watermarkers", "metrics", "detectors", "detector_adapters"]
 
 
 def catalogue(kind: PluginKind) -> dict[str, EntryPoint]:
@@ -45,7 +46,9 @@ def load(kind: PluginKind, name: str) -> Any:
 
 
 def _extra(kind: PluginKind) -> str:
-    return {"generators": "generate", "metrics": "bench", "detectors": "detect"}.get(kind, "all")
+    extras = {"generators": "generate", "metrics": "bench"}
+    extras |= {"detectors": "detect", "detector_adapters": "detect"}
+    return extras.get(kind, "all")
 
 
 def generator_info(name: str) -> GeneratorInfo | None:
