@@ -1,0 +1,266 @@
+"""``python -m avsafe_detectors.audio_visual.train --media DIR --folds DIR --cache DIR``: fits the
+score and its calibration.
+
+1. features of every clip with sound, as the sandbox extracts them (kept under CACHE)
+2. each stretch of 3, 6 and up to 12 s with its own sound, the sound moved, and others' sounds,
+   judged by lip-sync networks that have not seen the person (FOLDS: what
+   ``python -m avsafe_metrics.sync.lip_sync.train --media DIR --out FOLDS`` writes)
+3. the score: a logistic mean of three figures, fitted without the person; then with everybody
+4. calibration by length on the scores of 3; protocol cells
+
+Writes weights/audio_visual.safetensors, weights/calibration.json, and with ``--protocol FILE`` the
+out-of-fold scores. Deterministic.
+
+Legend: ``n`` rows (a stretch with one sound), ``y`` 1 where the sound is not the lips'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from avsafe.calibration import Calibration, Condition, fit, platt, probability
+from avsafe_detectors.audio_visual import clips, detector, pairs
+from avsafe_detectors.audio_visual.clips import Source
+from avsafe_detectors.audio_visual.lips import Talk
+from avsafe_detectors.audio_visual.pairs import LENGTHS_S, Row
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    F64 = NDArray[np.float64]
+
+log = logging.getLogger(__name__)
+FORMS = ("as is", "crf35")
+NAMES = {3.0: "a face speaking for 3 s", 6.0: "a face speaking for 6 s",
+         12.0: "a face speaking for 7 s or more"}  # fmt: skip
+SECONDS = {3.0: 3.0, 6.0: 6.0, 12.0: 10.0}
+RIDGE = 1e-2
+
+
+def talks(media: Path, cache: Path, form: str) -> list[tuple[Source, Talk]]:
+    """Clips with sound: films, and crops of what is no film here."""
+    out: dict[str, tuple[Source, Talk]] = {}
+    for source in clips.sources(media, crops=form == "as is"):
+        talk = Talk.of(clips.features(source, cache, form))
+        if talk.sound.size and source.name not in out:
+            out[source.name] = (source, talk)
+    return [out[name] for name in sorted(out)]
+
+
+def counts(row: Row) -> bool:
+    """Whether a row with its own sound may stand for "in sync": by where the clip is from, never by
+    its score. Inputs of dubbing demonstrations may have another's sound."""
+    return row.kind != "own" or row.source.family != "real" or row.source.certain
+
+
+def learned(x: F64, y: NDArray[np.bool_], people: Sequence[str]) -> F64:
+    """(4,) weights of a logistic regression, every person and both classes the same in sum; signs
+    are kept to what the figures mean."""
+    from scipy.optimize import minimize
+
+    of = np.asarray(people)
+    weight = np.zeros(len(y))
+    for label in (False, True):
+        for person in np.unique(of[y == label]):
+            mine = (of == person) & (y == label)
+            weight[mine] = 1 / mine.sum() / len(np.unique(of[y == label]))
+    mean, spread = x.mean(0), x.std(0) + 1e-9
+    z, sign = (x - mean) / spread, np.where(y, 1.0, -1.0)
+
+    def loss(w: F64) -> tuple[float, F64]:
+        margin = sign * (z @ w[:3] + w[3])
+        pull = -weight * sign / (1 + np.exp(np.clip(margin, -50, 50)))
+        value = float((weight * np.logaddexp(0, -margin)).sum() + RIDGE * np.square(w[:3]).sum())
+        return value, np.append(z.T @ pull + 2 * RIDGE * w[:3], pull.sum())
+
+    bounds = [(None, 0.0), (0.0, None), (None, 0.0), (None, None)]  # sync lowers, p raises
+    w = minimize(loss, np.zeros(4), jac=True, bounds=bounds).x
+    slopes = w[:3] / spread
+    return np.append(slopes, w[3] - slopes @ mean)
+
+
+def out_of_fold(rows: Sequence[Row]) -> tuple[F64, F64]:
+    """Scores (n,) by weights that were fitted without the row's person, and weights of all."""
+    x = np.stack([detector.figures(r.found) for r in rows if r.found])
+    y = np.array([r.kind != "own" for r in rows])
+    people = np.array([r.source.fold_person for r in rows])
+    used = np.array([counts(r) for r in rows])
+    scores = np.zeros(len(rows))
+    for person in np.unique(people):
+        rest = used & (people != person)
+        w = learned(x[rest], y[rest], people[rest])
+        mine = people == person
+        scores[mine] = x[mine] @ w[:3] + w[3]
+    return scores, learned(x[used], y[used], people[used])
+
+
+def calibrated(rows: Sequence[Row], scores: F64) -> tuple[Condition, ...]:
+    out = []
+    for length, name in NAMES.items():
+        at = [i for i, r in enumerate(rows) if r.length_s == length and counts(r)]
+        out.append(fit(name, scores[at], [rows[i].kind != "own" for i in at],
+                       [rows[i].source.person for i in at],
+                       where={"seconds": SECONDS[length]}))  # fmt: skip
+    return tuple(out)
+
+
+def probabilities(rows: Sequence[Row], scores: F64) -> F64:
+    """(n,) of a mismatch, calibrated without the row's person."""
+    people = np.array([r.source.fold_person for r in rows])
+    y = np.array([r.kind != "own" for r in rows])
+    used = np.array([counts(r) for r in rows])
+    lengths = np.array([r.length_s for r in rows])
+    out = np.zeros(len(rows))
+    for length in np.unique(lengths):
+        for person in np.unique(people):
+            rest = used & (people != person) & (lengths == length)
+            weight = np.where(y[rest], 1 / max(1, y[rest].sum()), 1 / max(1, (~y[rest]).sum()))
+            a, b = platt(scores[rest], y[rest], weight)
+            mine = (people == person) & (lengths == length)
+            out[mine] = [probability(float(np.clip(a * s + b, -3, 3))) for s in scores[mine]]
+    return out
+
+
+def cells(rows: Sequence[Row]) -> dict[str, list[tuple[int, bool]]]:
+    """Protocol cell -> (index of a row, whether it counts as positive)."""
+    out: dict[str, list[tuple[int, bool]]] = {}
+
+    def put(cell: str, index: int, positive: bool) -> None:
+        out.setdefault(cell, []).append((index, positive))
+
+    for i, row in enumerate(rows):
+        real, own = row.source.family == "real", row.kind == "own"
+        if own and counts(row):
+            put("another's sound", i, False)
+            put("sound moved", i, False)
+        elif not own:
+            put("another's sound" if row.kind == "other" else "sound moved", i, True)
+        if real and (row.source.certain or not own):
+            put("real people: another's sound or moved", i, not own)
+        if own and real and not counts(row):
+            put("control: demonstration films whose sound may be replaced", i, False)
+        if own and not real:  # its lips follow the sound: nothing is claimed
+            put("control: generated, in sync", i, False)
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m avsafe_detectors.audio_visual.train",
+                                     description=(__doc__ or "").split("\n\n")[0])  # fmt: skip
+    parser.add_argument("--media", type=Path, required=True, help="folder of media")
+    parser.add_argument("--folds", type=Path, required=True, help="folds of the lip-sync model")
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--protocol", type=Path, help="parquet file of out-of-fold scores")
+    parser.add_argument("--forms", default=",".join(FORMS))
+    given = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    judge = pairs.Judge(given.folds)
+    forms = given.forms.split(",")
+    every = {form: pairs.rows(judge, talks(given.media, given.cache, form)) for form in forms}
+    as_is = [r for r in every[forms[0]] if r.found]
+    scores, weights = out_of_fold(as_is)
+    conditions = calibrated(as_is, scores)
+    from safetensors.numpy import save_file
+
+    detector.WEIGHTS.mkdir(exist_ok=True)
+    path = detector.WEIGHTS / "audio_visual.safetensors"
+    save_file({"score": weights.astype(np.float32)}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    known = Calibration("audio-visual", detector.MODALITY, f"audio-visual-1-{digest}", conditions)
+    known.save(detector.WEIGHTS / "calibration.json")
+    for c in conditions:
+        log.info("%s: %s", c.name, c.as_details())
+    if given.protocol:
+        table: list[dict[str, Any]] = []
+        for form, found in every.items():
+            judged = [r for r in found if r.found]
+            # A recoded film is judged by weights without its person, too.
+            own = scores if form == forms[0] else _others(as_is, judged)
+            table += written(found, judged, own, known, form)
+        write(given.protocol, table)
+        log.info("%d rows in %s", len(table), given.protocol)
+    return 0
+
+
+def _others(as_is: Sequence[Row], judged: Sequence[Row]) -> F64:
+    x = np.stack([detector.figures(r.found) for r in as_is if r.found])
+    y = np.array([r.kind != "own" for r in as_is])
+    people = np.array([r.source.fold_person for r in as_is])
+    used = np.array([counts(r) for r in as_is])
+    out = []
+    kept: dict[str, F64] = {}
+    for row in judged:
+        person = row.source.fold_person
+        if person not in kept:
+            rest = used & (people != person)
+            kept[person] = learned(x[rest], y[rest], people[rest])
+        if row.found is not None:
+            out.append(detector.scored(row.found, kept[person]))
+    return np.array(out)
+
+
+def written(
+    found: Sequence[Row], judged: Sequence[Row], scores: F64, known: Calibration, form: str
+) -> list[dict[str, Any]]:
+    """Rows of the protocol."""
+    chance = probabilities(judged, scores)
+    threshold = {s: known.condition(n).threshold for s, n in zip(LENGTHS_S, NAMES.values(),
+                                                                  strict=True)}  # fmt: skip
+    out = []
+    for cell, members in cells(judged).items():
+        for i, positive in members:
+            row = judged[i]
+            out.append(
+                _entry(
+                    cell,
+                    f"{row.length_s:g} s, {form}",
+                    row,
+                    positive,
+                    float(scores[i]),
+                    float(chance[i]),
+                    bool(scores[i] > threshold[row.length_s]),
+                )
+            )
+    for row in found:
+        if row.found is None and row.kind == "own":
+            made = row.source.family != "real"
+            cell = "control: generated, in sync" if made else "another's sound"
+            entry = _entry(cell, f"{row.length_s:g} s, {form}", row, False, float("nan"),
+                           float("nan"), False)  # fmt: skip
+            out.append(entry | {"abstained": row.reason})
+    return out
+
+
+def _entry(cell: str, condition: str, row: Row, positive: bool, score: float, chance: float,
+           flagged: bool) -> dict[str, Any]:  # fmt: skip
+    return {"detector": "audio-visual", "cell": cell, "condition": condition,
+            "unit": f"{row.unit}:{row.kind}:{row.of}", "source": row.source.person,
+            "group": row.source.family if row.kind == "own" else row.kind, "synthetic": positive,
+            "score": score, "probability": chance, "abstained": "", "flagged": flagged}  # fmt: skip
+
+
+def write(path: Path, table: Sequence[dict[str, Any]]) -> None:
+    """Parquet: text as dictionaries, numbers as float32."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = ("detector", "cell", "condition", "unit", "source", "group", "abstained")
+    columns: dict[str, Any] = {n: pa.array([r[n] for r in table]).dictionary_encode()
+                               for n in names}  # fmt: skip
+    for name in ("score", "probability"):
+        columns[name] = pa.array([r[name] for r in table], pa.float32())
+    for name in ("synthetic", "flagged"):
+        columns[name] = pa.array([r[name] for r in table], pa.bool_())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path, compression="zstd")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Whether a talking face was made or its mouth remade."""
