@@ -14,13 +14,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from avsafe.bench.detection import floors
+from avsafe.bench.detection.floors import Floor
 from avsafe.bench.located import MAX_BYTES, Located, read
 from avsafe.errors import UsageError
 from avsafe.types import Task
 
 _FIELDS = (
     "suite", "version", "title", "summary", "task", "generate", "beside", "inputs", "metrics",
-    "headline", "safety", "detectors", "requires", "items", "from",
+    "headline", "safety", "detectors", "floors", "requires", "items", "from",
 )  # fmt: skip
 _ITEM = (
     "id", "prompt", "negative_prompt", "task", "inputs", "beside", "texts", "cluster", "tags",
@@ -92,6 +94,7 @@ class SuiteFile:
     path: Path | None = None  # None: it ships with avsafe
     requires: tuple[str, ...] = ()  # of REQUIRED: a clip without it is unscored as a whole
     notes: tuple[str, ...] = ()  # what a loader left out, and why
+    floors: tuple[Floor, ...] = ()  # what is promised of detectors (avsafe.bench.detection)
 
     def only(self, ids: frozenset[str]) -> SuiteFile:
         """The same suite with some of its items. UsageError for an id that it has not."""
@@ -186,6 +189,7 @@ def parse(data: bytes, file: str, path: Path | None = None) -> SuiteFile:
         path=path,
         notes=notes,
         requires=_requires(fields["requires"]) if "requires" in fields else (),
+        floors=floors.parse(fields["floors"]) if "floors" in fields else (),
     )
 
 

@@ -42,6 +42,12 @@ SUITES = {
             "avsafe.bench.watermark.suite",
             "a folder of clips (--media)",
         ),
+        Suite(
+            "detectors",
+            "how far detectors hold: cells of protocol files, and clips of known origin",
+            "avsafe.bench.detection.suite",
+            "protocol files (--protocol), or folders real, synthetic and benign (--media)",
+        ),
     )
 }
 

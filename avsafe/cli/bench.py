@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avsafe.cli import votes
+from avsafe.cli import bench_kinds, votes
 from avsafe.cli.shell import Json, console, print_json, print_lines, progress_bar, shown
 from avsafe.errors import UsageError
 
@@ -20,12 +20,13 @@ app = typer.Typer(
 )
 app.add_typer(votes.app, name="vote")
 _CLIPS, _MARKS = "Clips and metrics", "Robustness of marks: watermark with --media"
+_DETECT = "Detectors: detectors with --protocol or --media"
 
 
 @app.command("list")
 def list_(
     attacks_too: Annotated[
-        bool, typer.Option("--attacks", help="Also the damages of the watermark suite.")
+        bool, typer.Option("--attacks", help="Also damages: of marks, and before detectors.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -139,7 +140,29 @@ def run(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes.")] = 1,
     media: Annotated[
         list[Path] | None,
-        typer.Option(help="A folder of clips; repeat.", rich_help_panel=_MARKS),
+        typer.Option(
+            help="A folder of clips; for detectors with folders real, synthetic/FAMILY, benign/SET "
+            "in it; repeat.",
+            rich_help_panel=_MARKS,
+        ),
+    ] = None,
+    protocol: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A file of scores of a detector, or a folder of them; repeat.",
+            rich_help_panel=_DETECT,
+        ),
+    ] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this detector; repeat.", rich_help_panel=_DETECT),
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='Clips only so: clean, "mp3 32k"... (`bench list --attacks`); repeat.',
+            rich_help_panel=_DETECT,
+        ),
     ] = None,
     watermarker: Annotated[
         list[str] | None,
@@ -180,17 +203,30 @@ def run(
 
     `avsafe bench run t2v --videos clips --out out` measures a folder of clips, `--generator NAME`
     asks a generator through the gate first. `avsafe bench run watermark --media clips --out out`
-    measures what the marks survive.
+    measures what the marks survive, `avsafe bench run detectors --protocol files --media clips` how
+    far detectors hold.
 
     Leaves scores.jsonl (one row a measurement), aggregates.json and report.html in --out.
 
     Exit code 0 also when clips failed: they are rows with a reason, and a warning. With --strict 1.
     """
-    _one_kind(ctx, marks=bool(media))
-    if media:
+    kind = bench_kinds.of(ctx, suite, media=bool(media), protocol=bool(protocol))
+    if kind == "detectors":
+        outcome = _detection(
+            suite=suite,
+            out=out,
+            protocol=tuple(protocol or ()),
+            media=tuple(media or ()),
+            detectors=tuple(detector or ()),
+            conditions=tuple(condition or ()),
+            limit=limit,
+            seconds=10.0 if seconds is None else seconds,
+            jobs=jobs,
+        )
+    elif kind == "marks":
         outcome = _robustness(
             suite,
-            media=tuple(media),
+            media=tuple(media or ()),
             out=out,
             watermarkers=tuple(watermarker) if watermarker else ("video", "audio"),
             attacks=_split(attacks),
@@ -344,28 +380,6 @@ def compare(
         print_lines(comparing.as_text(found))
 
 
-_OF_CLIPS = ("videos", "generator", "reference", "inputs", "metric", "weights", "executor",
-             "device", "own", "safety")  # fmt: skip
-_OF_MARKS = ("watermarker", "attacks", "keys", "audio_seconds", "false_positives", "seed", "quick")
-
-
-def _one_kind(ctx: typer.Context, *, marks: bool) -> None:
-    """UsageError for an option that this kind of run would pass over."""
-    given = {
-        name for name in ctx.params
-        if (source := ctx.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
-    }  # fmt: skip
-    for name in _OF_CLIPS if marks else _OF_MARKS:
-        if name in given:
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(
-                f"{option} is of runs of metrics (--videos, --generator), and --media measures the "
-                "robustness of marks. Leave out one of them."
-                if marks
-                else f"{option} is of the robustness of marks: give --media DIR, or leave it out."
-            )
-
-
 def _robustness(suite: str, **options: Any) -> Outcome:
     from avsafe.bench import suites
     from avsafe.bench.watermark.suite import Options
@@ -374,6 +388,13 @@ def _robustness(suite: str, **options: Any) -> Outcome:
     with progress_bar("bench") as progress:
         outcome: Outcome = module.run(Options(**options), progress)
     return outcome
+
+
+def _detection(**options: Any) -> Outcome:
+    from avsafe.bench.detection.suite import Options, run
+
+    with progress_bar("bench") as progress:
+        return run(Options(**options), progress)
 
 
 def _split(text: str | None) -> tuple[str, ...] | None:

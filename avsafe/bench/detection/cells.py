@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RANKED = ("auc", "eer", "tpr_at_1pct")
 LEAST = 8  # judged units of each class for a cell to be the worst: of fewer anything comes out
 _POINTS = 120  # of a curve that is drawn
-_DOTS = 160  # scores of a group that are drawn
+_DOTS = 80  # scores of a group that are drawn
 _REASONS = 12
 
 
@@ -123,6 +123,7 @@ def _groups(rows: Units) -> list[dict[str, Any]]:
                 "synthetic": label,
                 "n": int(mine.sum()),
                 "n_judged": int(judged.sum()),
+                "share": float(rows.flagged[judged].sum() / mine.sum()),  # of all of them
                 "flagged": figures.share(
                     rows.flagged[judged], rows.source[judged], int(mine.sum())
                 ).plain(),
@@ -164,15 +165,14 @@ def _worst(cells: list[dict[str, Any]]) -> dict[str, Any]:
         low = min(measured, key=lambda c: c["figures"]["auc"]["value"])
         found["cell"] = {"cell": low["cell"], "condition": low["condition"]}
     sets = [
-        (group["flagged"]["value"], cell, group)
+        (group["share"], cell, group)
         for cell in cells if cell["control"] for group in cell["groups"]
-        if group["flagged"]["value"] is not None
     ]  # fmt: skip
     if sets:
         value, cell, group = max(sets, key=lambda one: one[0])
         found["control"] = {
             "cell": cell["cell"], "condition": cell["condition"], "group": group["group"],
-            "flagged": value, "n": group["n"], "n_judged": group["n_judged"],
+            "share": value, "n": group["n"], "n_judged": group["n_judged"],
         }  # fmt: skip
     return found
 

@@ -1,8 +1,9 @@
 """What is promised of detectors, from the suite file, and whether the measured cells keep it.
 
-A floor names cells and conditions by patterns (``*`` stands for anything). Every cell that it names
-must keep it, or their mean. A cell may be excused where the detector abstains there, if the floor
-says so. A floor that names nothing that was measured is "not measured", never met.
+A floor names cells and conditions by patterns (``*`` stands for anything). Every cell that it
+names must keep it, or their mean, or every set of a control cell (of which at most a share may be
+flagged; what is not judged is not flagged). A cell may be excused where the detector abstains, if
+the floor says so. A floor that names nothing that was measured is "not measured", never met.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Floor:
     conditions: tuple[str, ...]
     figure: str
     limit: float
-    over: str = "each"  # each | mean
+    over: str = "each"  # each | mean | set
     below: str = ""
     coverage: float = 0.0  # least share of units judged
     or_abstained: float | None = None  # a cell with at least so many abstentions is excused
@@ -60,8 +61,10 @@ def parse(place: Located) -> tuple[Floor, ...]:
         if bound not in fields or {"least", "most"} <= fields.keys():
             entry.fail(f"a floor of {figure}{' below another' if below else ''} has {bound!r}.")
         over = fields["over"].filled() if "over" in fields else "each"
-        if over not in ("each", "mean"):
-            fields["over"].fail(f"{over!r}: expected each or mean.")
+        if over not in ("each", "mean", "set"):
+            fields["over"].fail(f"{over!r}: expected each, mean or set.")
+        if over == "set" and figure != "fpr":
+            fields["figure"].fail("a floor over sets is of 'fpr'.")
         found.append(
             Floor(
                 detector=fields["detector"].filled(),
@@ -96,8 +99,12 @@ def check(
         if not fnmatchcase(detector, floor.detector):
             continue
         asked = [c for c in cells if _matches(c, floor)]
-        lines.append(_mean(floor, asked, cells) if floor.over == "mean" else
-                     _each(floor, asked, cells))  # fmt: skip
+        if floor.over == "set":
+            lines.append(_sets(floor, asked))
+        elif floor.over == "mean":
+            lines.append(_mean(floor, asked, cells))
+        else:
+            lines.append(_each(floor, asked, cells))
     return lines
 
 
@@ -176,6 +183,29 @@ def _mean(
         covered=covered,
         n_cells=len(pairs),
         n_asked=len(asked),
+    )
+
+
+def _sets(floor: Floor, asked: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    seen = [(group["share"], group, cell) for cell in asked if cell["control"]
+            for group in cell["groups"]]  # fmt: skip
+    if not seen:
+        return _line(floor, met=None, value=None, n_cells=0, n_asked=0)
+    for cell in {id(cell): cell for value, _, cell in seen if not _kept(floor, value)}.values():
+        cell["missed"].append(floor.what or floor.figure)
+    value, group, cell = max(seen, key=lambda one: one[0])
+    return _line(
+        floor,
+        met=_kept(floor, value),
+        value=value,
+        cell=cell["cell"],
+        condition=cell["condition"],
+        group=group["group"],
+        n=group["n"],
+        covered=cell["coverage"],
+        n_cells=len(seen),
+        n_asked=len(seen),
+        n_missed=sum(not _kept(floor, one[0]) for one in seen),
     )
 
 

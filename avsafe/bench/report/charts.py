@@ -103,10 +103,11 @@ class Spread:
     note: str  # n of n
 
 
-def spreads(rows: Sequence[Spread], title: str) -> str:
+def spreads(rows: Sequence[Spread], title: str, ends: tuple[float, float] | None = None) -> str:
     """One line a system: every clip a dot, a box over the middle half, a line from 5 to 95 %, the
-    median a stroke, the mean with its interval a diamond above."""
-    least, most = _ends([v for row in rows for v in row.values])
+    median a stroke, the mean with its interval a diamond above. ``ends`` are those of an axis that
+    several plots share."""
+    least, most = _ends(ends or [v for row in rows for v in row.values])
     wide, left, right, high = 520.0, 8.0, 512.0, 62.0
     span = most - least
 

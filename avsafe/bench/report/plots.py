@@ -24,7 +24,8 @@ INK, RULE, BLUE, ORANGE, GREEN = _COLOURS
 _SIZE = (4.6, 3.1)  # inches: its text is still read on a page of 390 pixels
 
 
-def _figure() -> tuple[Any, Any]:
+def drawing() -> tuple[Any, Any]:
+    """A figure and its axes in the page's style. MissingExtra without matplotlib."""
     try:
         import matplotlib
     except ImportError as error:
@@ -57,7 +58,8 @@ def _figure() -> tuple[Any, Any]:
     return figure, axes
 
 
-def _svg(figure: Any, title: str) -> str:
+def as_svg(figure: Any, title: str) -> str:
+    """For the page; ``title`` tells its ids from those of other plots, and is read aloud."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
@@ -79,7 +81,7 @@ def _svg(figure: Any, title: str) -> str:
 
 def crf_curve(points: Sequence[tuple[float, float, float, float]], title: str) -> str:
     """Points are (CRF, share, low, high)."""
-    figure, axes = _figure()
+    figure, axes = drawing()
     crf = [p[0] for p in points]
     axes.fill_between(
         crf, [100 * p[2] for p in points], [100 * p[3] for p in points], color=BLUE, alpha=0.18,
@@ -88,14 +90,14 @@ def crf_curve(points: Sequence[tuple[float, float, float, float]], title: str) -
     axes.plot(crf, [100 * p[1] for p in points], color=BLUE, marker="o")
     axes.set(xlabel="H.264 CRF", ylabel="all bits right, % of trials", ylim=(-3, 103))
     axes.set_xticks(crf)
-    return _svg(figure, title)
+    return as_svg(figure, title)
 
 
 def p_values(groups: Mapping[str, Sequence[float]], title: str) -> str:
     """The share of trials with a p-value of at most x, for a few attacks, x logarithmic."""
     import math
 
-    figure, axes = _figure()
+    figure, axes = drawing()
     least = -1.0
     for (name, values), colour in zip(groups.items(), (BLUE, GREEN, ORANGE), strict=False):
         logs = sorted(math.log10(max(value, 1e-60)) for value in values)
@@ -108,12 +110,12 @@ def p_values(groups: Mapping[str, Sequence[float]], title: str) -> str:
         xlim=(max(least - 1, -60), 0.3),
     )  # fmt: skip
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=2)
-    return _svg(figure, title)
+    return as_svg(figure, title)
 
 
 def uniformity(found: Mapping[str, Any], title: str) -> str:
     """Wrong keys: the measured share of p-values at or below x, against x itself."""
-    figure, axes = _figure()
+    figure, axes = drawing()
     limits = found["thresholds"]
     axes.plot([1e-6, 1], [1e-6, 1], color=INK, linewidth=1, linestyle="--", label="exactly x")
     n = max(1, found["n"])
@@ -130,16 +132,16 @@ def uniformity(found: Mapping[str, Any], title: str) -> str:
     axes.set(xscale="log", yscale="log", xlabel="x", ylabel="share of wrong keys with p <= x")
     axes.set(xlim=(1e-6, 1.4), ylim=(1e-6, 1.4))
     axes.legend(frameon=False, fontsize=9, loc="upper left")
-    return _svg(figure, title)
+    return as_svg(figure, title)
 
 
 def scatter(
     points: Sequence[tuple[float, float]], xlabel: str, ylabel: str, floor: float | None, title: str
 ) -> str:
-    figure, axes = _figure()
+    figure, axes = drawing()
     if points:
         axes.scatter(*zip(*points, strict=True), s=26, color=BLUE, alpha=0.75, linewidth=0)
     if floor is not None:
         axes.axvline(floor, color=ORANGE, linestyle=":", linewidth=1.4)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    return _svg(figure, title)
+    return as_svg(figure, title)
