@@ -130,8 +130,8 @@ def nearest(
             None,
             far,
             (
-                f"the nearest condition, {one.name}, was measured on files that differ by more than "
-                f"a factor of two ({file.as_words()})"
+                f"the nearest condition, {one.name}, was measured on files that are more than a "
+                f"factor of two away ({file.as_words()})"
             ),
         )
     return one, far, ""
