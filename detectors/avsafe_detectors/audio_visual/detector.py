@@ -42,7 +42,7 @@ EARLY_MS = 200.0  # an offset from which it is said to be one
 AT_MOST = math.log(2)  # what a certain mismatch adds to "synthetic": assumed, see ``weighed``
 DUBBED, OFF = 0.15, 0.30  # assumed: real, and synthetic, talking films whose lips do not follow
 DRAWN = ("drawn", "screen", "blank")
-VOICELESS = ("tone", "noise", "silence")
+SPOKEN = "speech"
 
 
 class AudioVisual:
@@ -98,8 +98,8 @@ def unfit(talk: Talk, about: domain.Domain) -> str | None:
         return f"the pictures are {about.picture_class}; measured on filmed faces only"
     if not talk.sound.size or not np.abs(talk.sound).max() > 1e-4:
         return "there is no sound; it needs speech"
-    if about.sound_class in VOICELESS:
-        return f"the sound is {about.sound_class}; it needs speech"
+    if about.sound_class != SPOKEN:
+        return f"the sound is {about.sound_class or 'of no known class'}; it needs speech"
     if not len(talk.points) or not talk.seen.any():
         return f"no face in {len(talk.points)} frames; it needs one that speaks"
     seconds = min(float(talk.seen.sum()) / talk.rate, len(talk.sound) / HZ)

@@ -64,6 +64,10 @@ class Judge:
                 "avsafe_metrics.sync.lip_sync.train --media MEDIA --out FOLDS"
             ) from error
 
+    def admitted(self, talk: Talk) -> None:
+        """Raises Unscorable where the metric scores nothing, whatever the networks."""
+        lips.found(self._metric, talk)
+
     def found(self, source: Source, talk: Talk) -> Found:
         """As ``lips.found``, by networks that have not seen the person."""
         own = self._fold.get(source.fold_person)
@@ -139,6 +143,8 @@ def _with(talk: Talk, sound: NDArray[np.float32]) -> Talk:
 def _row(judge: Judge, source: Source, talk: Talk, unit: str, length: float, kind: str,
          of: str) -> Row:  # fmt: skip
     try:
+        if kind == "own":
+            judge.admitted(talk)
         return Row(unit, source, length, kind, of, judge.found(source, talk))
     except Unscorable as error:
         return Row(unit, source, length, kind, of, None, str(error))

@@ -30,6 +30,7 @@ from avsafe_detectors.audio_visual import clips, detector, pairs
 from avsafe_detectors.audio_visual.clips import Source
 from avsafe_detectors.audio_visual.lips import Talk
 from avsafe_detectors.audio_visual.pairs import LENGTHS_S, Row
+from avsafe_detectors.audio_visual.protocol import write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -244,22 +245,6 @@ def _entry(cell: str, condition: str, row: Row, positive: bool, score: float, ch
             "unit": f"{row.unit}:{row.kind}:{row.of}", "source": row.source.person,
             "group": row.source.family if row.kind == "own" else row.kind, "synthetic": positive,
             "score": score, "probability": chance, "abstained": "", "flagged": flagged}  # fmt: skip
-
-
-def write(path: Path, table: Sequence[dict[str, Any]]) -> None:
-    """Parquet: text as dictionaries, numbers as float32."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    names = ("detector", "cell", "condition", "unit", "source", "group", "abstained")
-    columns: dict[str, Any] = {n: pa.array([r[n] for r in table]).dictionary_encode()
-                               for n in names}  # fmt: skip
-    for name in ("score", "probability"):
-        columns[name] = pa.array([r[name] for r in table], pa.float32())
-    for name in ("synthetic", "flagged"):
-        columns[name] = pa.array([r[name] for r in table], pa.bool_())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), path, compression="zstd")
 
 
 if __name__ == "__main__":
