@@ -6,6 +6,7 @@ from typing import Any
 
 from avsafe import plugins
 from avsafe.bench import suitefile
+from avsafe.bench.detection import damages
 from avsafe.bench.suites import SUITES
 from avsafe.bench.watermark import attacks
 from avsafe.types import Kind, MetricInfo
@@ -15,7 +16,7 @@ def everything() -> dict[str, Any]:
     """As plain data; metrics are imported, their weights are not loaded.
 
     >>> sorted(everything())
-    ['attacks', 'metrics', 'suites', 'watermarkers']
+    ['attacks', 'conditions', 'detectors', 'metrics', 'suites', 'watermarkers']
     """
     return {
         "suites": [_suite(name) for name in suitefile.names()]
@@ -25,6 +26,11 @@ def everything() -> dict[str, Any]:
         ],
         "metrics": [_metric(name) for name in plugins.catalogue("metrics")],
         "watermarkers": list(plugins.catalogue("watermarkers")),
+        "detectors": list(plugins.catalogue("detectors")),
+        "conditions": {
+            str(kind): [{"name": d.name, "title": d.title} for d in damages.table(kind).values()]
+            for kind in Kind
+        },
         "attacks": {
             str(kind): [
                 {"name": a.name, "group": a.group, "title": a.title}

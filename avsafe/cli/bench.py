@@ -53,8 +53,11 @@ def list_(
         )))  # fmt: skip
     out.print(table)
     out.print(f"watermarkers: {', '.join(plugins.catalogue('watermarkers'))}")
-    for kind, rows in found["attacks"].items() if attacks_too else ():
-        table = Table(title=f"attacks on {kind}", title_justify="left", box=None, padding=(0, 1))
+    out.print(f"detectors: {', '.join(found['detectors']) or 'none is installed'}")
+    tables = [(f"attacks on {kind}", rows) for kind, rows in found["attacks"].items()]
+    tables += [(f"{kind} before detectors", rows) for kind, rows in found["conditions"].items()]
+    for title, rows in tables if attacks_too else ():
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
         table.add_column("name", no_wrap=True)
         table.add_column("what is done")
         for row in rows:

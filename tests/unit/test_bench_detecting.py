@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -15,12 +17,9 @@ def work(name: str, *tags: str) -> Work:
     return Work("set", name, Sample(name, {}, tags=tags))
 
 
-def test_auc_is_the_share_of_pairs_in_order() -> None:
-    rng = np.random.default_rng(1)
-    real, made = rng.normal(0, 1, 70).round(1), rng.normal(1, 1, 90).round(1)  # with ties
-    wanted = np.mean([(a < b) + 0.5 * (a == b) for a in real for b in made])
-    assert detecting.auc(real, made) == pytest.approx(wanted, abs=1e-12)
-    assert detecting.auc(real, real) == 0.5
+def alone(pairs):
+    """Every clip a source of its own."""
+    return [(*pair, str(i)) for i, pair in enumerate(pairs)]
 
 
 def test_a_perfect_and_a_blind_detector() -> None:
@@ -28,45 +27,47 @@ def test_a_perfect_and_a_blind_detector() -> None:
     n = 200
     perfect = [(True, 0.9 + i / 1e4) for i in range(n)] + [(False, 0.1) for _ in range(n)]
     blind = [(i % 2 == 0, float(v)) for i, v in enumerate(rng.random(2 * n))]
-    sure = detecting.of_detector(perfect)
+    sure = detecting.of_detector(alone(perfect))
     assert {k: v.value for k, v in sure.items() if isinstance(v, Aggregate)} == {
         "auc": 1.0, "hits_at_1pct": 1.0, "abstention": 0.0
     }  # fmt: skip
-    chance = detecting.of_detector(blind)
+    chance = detecting.of_detector(alone(blind))
     auc, hits = chance["auc"], chance["hits_at_1pct"]
     assert isinstance(auc, Aggregate)
     assert isinstance(hits, Aggregate)
     assert auc.low < 0.5 < auc.high
     assert auc.high - auc.low < 0.15
     assert hits.value < 0.05
-    turned = detecting.of_detector([(not label, value) for label, value in perfect])
+    turned = detecting.of_detector(alone([(not label, value) for label, value in perfect]))
     assert isinstance(turned["auc"], Aggregate)
     assert turned["auc"].value == 0.0
 
 
-def test_at_most_one_alarm_in_a_hundred() -> None:
-    real = [(False, i / 1000) for i in range(300)]
-    made = [(True, v) for v in (0.2965, 0.2955, 0.5)]  # above 3, above 4 real ones fewer
-    hits = detecting.of_detector(real + made)["hits_at_1pct"]
-    assert isinstance(hits, Aggregate)
-    threshold = hits.details["threshold"]
-    assert sum(value > threshold for _, value in real) == 3
-    assert hits.value == pytest.approx(2 / 3)
-    few = detecting.of_detector(real[:99] + made)["hits_at_1pct"]
-    assert few == "1 % of 99 real clips cannot be seen: at least 100 must be judged"
-
-
 def test_abstentions_and_labels_are_counted() -> None:
     asked = [(True, 0.9), (False, 0.2), (False, "abstained: too short"), (None, 0.5), (True, None)]
-    found = detecting.of_detector(asked)
+    found = detecting.of_detector(alone(asked))
     auc, abstention = found["auc"], found["abstention"]
     assert isinstance(auc, Aggregate)
     assert isinstance(abstention, Aggregate)
     assert (auc.n_scored, auc.n_expected) == (2, 4)
+    assert math.isnan(auc.low), "one source of each class gives no interval"
     assert abstention.value == pytest.approx(2 / 5)
-    only = detecting.of_detector([(True, 0.9), (False, "abstained: x")])
-    assert only["auc"] == "no clip of a folder called real was judged"
+    only = detecting.of_detector(alone([(True, 0.9), (False, "abstained: x")]))
+    assert only["auc"] == "no real unit was judged"
     assert detecting.of_detector([])["auc"] == "there is no clip"
+
+
+def test_clips_of_one_person_are_not_many() -> None:
+    """The interval is over sources: a hundred clips of two people are two."""
+    rng = np.random.default_rng(3)
+    asked = [(label, float(rng.normal(0.4 + 0.2 * label, 0.2)), f"{label}{i % 2}")
+             for label in (False, True) for i in range(100)]  # fmt: skip
+    few = detecting.of_detector(asked)["auc"]
+    many = detecting.of_detector(alone([pair[:2] for pair in asked]))["auc"]
+    assert isinstance(few, Aggregate)
+    assert isinstance(many, Aggregate)
+    assert few.details["n_sources"] == 4
+    assert few.value == many.value
 
 
 def test_the_folder_is_the_label() -> None:

@@ -11,9 +11,9 @@ Found = Mapping[str, Any]
 def report(found: Found) -> str:
     """The text, from what aggregates.json holds."""
     lines = [
-        f"# {found['title']}", "",
-        f"{found['summary']} Made by `avsafe bench run detectors`; report.html has plots, groups "
-        "and reasons. What the words mean: docs/bench-detectors.md.", "",
+        f"# {_safe(found['title'])}", "",
+        f"{_safe(found['summary'])} Made by `avsafe bench run detectors`; report.html has plots, "
+        "groups and reasons. What the words mean: docs/bench-detectors.md.", "",
         *_overview(found),
     ]  # fmt: skip
     for name, one in found["detectors"].items():
@@ -21,7 +21,7 @@ def report(found: Found) -> str:
     lines += _live(found["live"])
     if found["floors_of_nobody"]:
         lines += ["## Not measured", "", "Floors of detectors without a file or a clip: "
-                  f"{', '.join(found['floors_of_nobody'])}.", ""]  # fmt: skip
+                  f"{_safe(', '.join(found['floors_of_nobody']))}.", ""]  # fmt: skip
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -47,7 +47,7 @@ def _overview(found: Found) -> list[str]:
 
 
 def _section(name: str, one: Found) -> list[str]:
-    lines = [f"## {name}", ""]
+    lines = [f"## {_safe(name)}", ""]
     if one["floors"]:
         lines += ["| promised | limit | measured | |", "|---|---|---|---|"]
         for line in one["floors"]:
@@ -71,15 +71,15 @@ def _section(name: str, one: Found) -> list[str]:
         ))  # fmt: skip
     lines.append("")
     for of, audit in one["audits"].items():
-        lines += [f"Shortcuts, {of}: {audited(audit)}.", ""]
+        lines += [f"Shortcuts, {of}: {_safe(audited(audit))}.", ""]
     return lines
 
 
 def _live(live: Found) -> list[str]:
     if not live:
         return []
-    seen = ", ".join(f"{name} {n}" for name, n in live["seen"].items()) or "none"
-    groups = ", ".join(f"{name} {one['clips']}" for name, one in live["groups"].items())
+    seen = ", ".join(f"{_safe(name)} {n}" for name, n in live["seen"].items()) or "none"
+    groups = ", ".join(f"{_safe(name)} {one['clips']}" for name, one in live["groups"].items())
     return ["## Clips scored here", "",
             f"{live['n_clips']} clips ({groups}); left out, because a detector was trained on "
             f"them: {seen}.", ""]  # fmt: skip
@@ -192,5 +192,9 @@ def plain(value: float | None, digits: int) -> str:
 
 
 def _row(*texts: str) -> str:
-    clean = (text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ") for text in texts)
-    return f"| {' | '.join(clean)} |"
+    return f"| {' | '.join(_safe(text).replace('|', chr(92) + '|') for text in texts)} |"
+
+
+def _safe(text: str) -> str:
+    """Names come from files of others: no markup, one line."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")

@@ -130,9 +130,10 @@ def _square(cell: Found | None) -> str:
                 f"<small>{markdown.percent(cell['coverage'])} judged</small></td>")  # fmt: skip
     level = "good" if auc["value"] >= 0.9 else "fair" if auc["value"] >= 0.75 else "poor"
     level = "few" if cell["coverage"] < FEW else level
+    small = f"{markdown.percent(cell['coverage'])} · {markdown.percent(eer['value'])}"
     return (
         f'<td class="{level}{missed}" title="{escape(_tip(cell))}">{number(auc["value"], 3)}'
-        f"<small>{markdown.percent(cell['coverage'])} · {markdown.percent(eer['value'])}</small></td>"
+        f"<small>{small}</small></td>"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from avsafe.errors import MissingExtra
@@ -76,7 +77,7 @@ def as_svg(figure: Any, title: str) -> str:
     text = re.sub(r'id="([^"]+)"', rf'id="{unique}-\1"', text)
     text = re.sub(r'href="#([^"]+)"', rf'href="#{unique}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{unique}-\1)", text)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
 
 
 def crf_curve(points: Sequence[tuple[float, float, float, float]], title: str) -> str:
