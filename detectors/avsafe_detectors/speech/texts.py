@@ -1,0 +1,182 @@
+"""What the engines say: plain sentences of our own, a dozen a language."""
+
+from __future__ import annotations
+
+# Language as espeak-ng names it -> sentences.
+SENTENCES: dict[str, tuple[str, ...]] = {
+    "en-us": (
+        "The meeting has been moved to the second floor.",
+        "Please enter your number, and press the pound key.",
+        "I'm sorry, that is not a valid extension.",
+        "She packed two apples, a map and a woollen hat.",
+        "Nobody could explain why the lights went out at nine.",
+        "The old bridge was closed for repairs all winter.",
+        "Tomorrow will be cloudy, with rain in the afternoon.",
+        "Can you tell me how far it is to the station?",
+        "We counted seventeen boats in the harbour this morning.",
+        "Thank you for calling. All our lines are busy now.",
+        "He opened the window and listened to the river.",
+        "The recipe needs flour, butter, sugar and three eggs.",
+        "Your message has been saved in the first folder.",
+        "It took them four hours to reach the top of the hill.",
+        "Red, yellow, green, blue, orange and brown.",
+        "One, two, three, four, five, six, seven, eight.",
+        "The teacher asked a question and waited for a while.",
+        "Cat, dog, horse, sparrow, rabbit, elephant.",
+        "There is a small garden behind the white house.",
+        "To hear these options again, press the star key.",
+    ),
+    "es": (
+        "La reunión se ha pasado al segundo piso.",
+        "Por favor, marque su número y pulse la tecla almohadilla.",
+        "Lo siento, esa extensión no es válida.",
+        "Mañana estará nublado, con lluvia por la tarde.",
+        "Uno, dos, tres, cuatro, cinco, seis, siete.",
+        "El puente viejo estuvo cerrado todo el invierno.",
+        "Gracias por llamar. Todas las líneas están ocupadas.",
+        "Rojo, verde, azul, amarillo, negro y blanco.",
+        "Abrió la ventana y escuchó el río.",
+        "El perro, el gato, el caballo y la gallina.",
+    ),
+    "fr-fr": (
+        "La réunion a été déplacée au deuxième étage.",
+        "Veuillez entrer votre numéro, puis appuyez sur dièse.",
+        "Je suis désolée, ce poste n'est pas valide.",
+        "Demain il fera gris, avec de la pluie l'après-midi.",
+        "Un, deux, trois, quatre, cinq, six, sept.",
+        "Le vieux pont est resté fermé tout l'hiver.",
+        "Merci de votre appel. Toutes nos lignes sont occupées.",
+        "Rouge, vert, bleu, jaune, noir et blanc.",
+        "Il ouvrit la fenêtre et écouta la rivière.",
+        "Le chien, le chat, le cheval et la poule.",
+    ),
+    "it": (
+        "La riunione è stata spostata al secondo piano.",
+        "Inserisca il suo numero e prema il tasto cancelletto.",
+        "Mi dispiace, questo interno non è valido.",
+        "Domani sarà nuvoloso, con pioggia nel pomeriggio.",
+        "Uno, due, tre, quattro, cinque, sei, sette.",
+        "Il vecchio ponte è rimasto chiuso tutto l'inverno.",
+        "Grazie per aver chiamato. Tutte le linee sono occupate.",
+        "Rosso, verde, blu, giallo, nero e bianco.",
+        "Aprì la finestra e ascoltò il fiume.",
+        "Il cane, il gatto, il cavallo e la gallina.",
+    ),
+    "ru": (
+        "Собрание перенесли на второй этаж.",
+        "Пожалуйста, наберите номер и нажмите решётку.",
+        "К сожалению, такого номера нет.",
+        "Завтра будет облачно, после обеда дождь.",
+        "Один, два, три, четыре, пять, шесть, семь.",
+        "Старый мост был закрыт всю зиму.",
+        "Спасибо за звонок. Все линии заняты.",
+        "Красный, зелёный, синий, жёлтый, чёрный и белый.",
+        "Он открыл окно и слушал реку.",
+        "Собака, кошка, лошадь и курица.",
+    ),
+    "cs": (
+        "Schůze se přesunula do druhého patra.",
+        "Zadejte prosím své číslo a stiskněte křížek.",
+        "Zítra bude zataženo, odpoledne bude pršet.",
+        "Jedna, dva, tři, čtyři, pět, šest, sedm.",
+        "Starý most byl celou zimu zavřený.",
+        "Děkujeme za zavolání. Všechny linky jsou obsazené.",
+        "Červená, zelená, modrá, žlutá, černá a bílá.",
+        "Otevřel okno a poslouchal řeku.",
+    ),
+    "nl": (
+        "De vergadering is verplaatst naar de tweede verdieping.",
+        "Voer uw nummer in en druk op het hekje.",
+        "Morgen is het bewolkt, met regen in de middag.",
+        "Een, twee, drie, vier, vijf, zes, zeven.",
+        "De oude brug was de hele winter dicht.",
+        "Rood, groen, blauw, geel, zwart en wit.",
+    ),
+    "de": (
+        "Die Sitzung ist in den zweiten Stock verlegt worden.",
+        "Bitte geben Sie Ihre Nummer ein und drücken Sie die Raute.",
+        "Morgen wird es bewölkt, am Nachmittag regnet es.",
+        "Eins, zwei, drei, vier, fünf, sechs, sieben.",
+        "Die alte Brücke war den ganzen Winter gesperrt.",
+        "Rot, grün, blau, gelb, schwarz und weiß.",
+    ),
+    "ca": (
+        "La reunió s'ha traslladat al segon pis.",
+        "Demà farà núvol, amb pluja a la tarda.",
+        "Un, dos, tres, quatre, cinc, sis, set.",
+        "El pont vell va estar tancat tot l'hivern.",
+        "Gràcies per trucar. Totes les línies estan ocupades.",
+        "Va obrir la finestra i va escoltar el riu.",
+    ),
+    "fi": (
+        "Kokous on siirretty toiseen kerrokseen.",
+        "Huomenna on pilvistä, iltapäivällä sataa.",
+        "Yksi, kaksi, kolme, neljä, viisi, kuusi, seitsemän.",
+        "Vanha silta oli suljettu koko talven.",
+        "Punainen, vihreä, sininen, keltainen, musta ja valkoinen.",
+        "Hän avasi ikkunan ja kuunteli jokea.",
+    ),
+    "hi": (
+        "बैठक दूसरी मंज़िल पर होगी।",
+        "कल बादल रहेंगे और दोपहर में बारिश होगी।",
+        "एक दो तीन चार पाँच छह सात।",
+        "पुराना पुल पूरी सर्दी बंद था।",
+        "उसने खिड़की खोली और नदी की आवाज़ सुनी।",
+        "लाल हरा नीला पीला काला और सफ़ेद।",
+    ),
+    "mr": (
+        "बैठक दुसऱ्या मजल्यावर होणार आहे।",
+        "उद्या ढगाळ असेल आणि दुपारी पाऊस पडेल।",
+        "एक दोन तीन चार पाच सहा सात।",
+        "जुना पूल संपूर्ण हिवाळा बंद होता।",
+        "त्याने खिडकी उघडली आणि नदी ऐकली।",
+    ),
+    "te": (
+        "సమావేశం రెండవ అంతస్తులో జరుగుతుంది.",
+        "రేపు మబ్బుగా ఉంటుంది మరియు మధ్యాహ్నం వర్షం పడుతుంది.",
+        "ఒకటి రెండు మూడు నాలుగు ఐదు ఆరు ఏడు.",
+        "పాత వంతెన శీతాకాలం అంతా మూసి ఉంది.",
+        "అతను కిటికీ తెరిచి నది శబ్దం విన్నాడు.",
+    ),
+    "ja": (
+        "会議は二階に変わりました。",
+        "番号を入力して、最後にシャープを押してください。",
+        "明日は曇りで、午後は雨でしょう。",
+        "いち、に、さん、よん、ご、ろく、なな、はち。",
+        "古い橋は冬の間ずっと閉まっていました。",
+        "お電話ありがとうございます。ただいま込み合っております。",
+        "赤、青、緑、黄色、黒、それから白。",
+        "彼は窓を開けて、川の音を聞いていました。",
+    ),
+    "pt-br": (
+        "A reunião passou para o segundo andar.",
+        "Amanhã estará nublado, com chuva à tarde.",
+        "Um, dois, três, quatro, cinco, seis, sete.",
+        "A ponte velha ficou fechada todo o inverno.",
+        "Vermelho, verde, azul, amarelo, preto e branco.",
+        "Ele abriu a janela e escutou o rio.",
+    ),
+    "el": (
+        "Η συνάντηση μεταφέρθηκε στον δεύτερο όροφο.",
+        "Αύριο θα έχει συννεφιά και το απόγευμα βροχή.",
+        "Ένα, δύο, τρία, τέσσερα, πέντε, έξι, επτά.",
+        "Κόκκινο, πράσινο, μπλε, κίτρινο, μαύρο και άσπρο.",
+    ),
+    "ro": (
+        "Ședința a fost mutată la etajul al doilea.",
+        "Mâine va fi înnorat, cu ploaie după-amiază.",
+        "Unu, doi, trei, patru, cinci, șase, șapte.",
+        "Roșu, verde, albastru, galben, negru și alb.",
+    ),
+}
+
+
+def words(language: str) -> tuple[str, ...]:
+    """Single words of the lists in the sentences, for utterances joined of words as many real
+    recordings are.
+
+    >>> words("de")[:2]
+    ('Eins', 'zwei')
+    """
+    lists = [s for s in SENTENCES[language] if s.count(",") >= 3]
+    return tuple(w.strip(" .") for s in lists for w in s.replace(" and ", ", ").split(","))
