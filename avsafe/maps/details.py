@@ -139,7 +139,7 @@ def _segment(entry: Any, longest_s: float) -> tuple[float, float, float, float] 
     if not isinstance(entry, Mapping):
         return None
     start_s, end_s = number(entry.get("start_s")), number(entry.get("end_s"))
-    if start_s is None or end_s is None or not 0 <= start_s < end_s <= longest_s:
+    if start_s is None or end_s is None or not 0 <= start_s <= end_s <= longest_s:
         return None
     llr = number(entry.get("llr"))
     return start_s, end_s, math.nan if llr is None else llr, float(_true(entry.get("flagged")))
