@@ -25,7 +25,7 @@ _DEEPEST = 64
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """``roots`` (r,), ``feature`` (m,), ``limit`` (m,), ``left`` ``right`` (m,), ``share`` (m, c)."""
+    """``roots`` (r,); ``feature``, ``limit``, ``left``, ``right`` (m,); ``share`` (m, c)."""
 
     roots: NDArray[np.int32]
     feature: NDArray[np.int32]

@@ -6,6 +6,7 @@ is a part at full resolution whose corner lies on the 8 x 8 grid of the whole.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,8 @@ _OF_COLOURS = (
 _OF_SMALL = tuple(f"small {name}" for name in (
     "dx<=1", "dx<=4", "dx<=16", "dx<=64", "range<=2", "range<=16", "level top", "level entropy",
     "colour top 4", "colour top 16", "kurtosis", "rest"))  # fmt: skip
-NAMES = (*_OF_WINDOW, *_OF_COLOURS, *_OF_SMALL)
+_MORE = ("level rough", "edge spread", "together")
+NAMES = (*_OF_WINDOW, *_OF_COLOURS, *_OF_SMALL, *_MORE)
 
 
 def windows(height: int, width: int) -> list[tuple[slice, slice]]:
@@ -99,10 +101,13 @@ def look(rgb: Frame) -> Array:
         return np.full(len(NAMES), np.nan, np.float32)
     parts = [rgb[place] for place in windows(height, width)]
     seen = np.mean([_window(grey(part)) for part in parts], axis=0)
+    seen, more = seen[: -len(_MORE)], seen[-len(_MORE) :]
     scale = _SMALL / max(height, width)
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
     small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) if scale < 1 else rgb
-    together = np.concatenate([seen, _colours(parts, rgb), _small(np.ascontiguousarray(small))])
+    together = np.concatenate(
+        [seen, _colours(parts, rgb), _small(np.ascontiguousarray(small)), more]
+    )
     return np.nan_to_num(together.astype(np.float32), nan=0.0, posinf=30.0, neginf=-30.0)
 
 
@@ -117,12 +122,16 @@ def _window(luma: Grey) -> NDArray[np.float64]:
     level = cv2.calcHist([luma], [0], None, [256], [0, 256]).ravel() / luma.size
     top = np.sort(level)[::-1]
     deviation = np.log2(blocks.reshape(len(blocks), -1).std(1, dtype=np.float32) + 0.25)
+    rough = np.abs(level - cv2.blur(level[:, None], (1, 5)).ravel()).sum()
+    width, widths = _edge_width(luma, dx)
+    *bands, together = _bands(luma)
     return np.array([
         *_below(dx, _STEPS), *_below(dy, _STEPS), *(float((spread <= r).mean()) for r in _RANGES),
         _two_levels(blocks, low, high, spread), _same(dy, 1), _same(dx, 0),
-        _axis(dx, dy), _edge_width(luma, dx), *_strokes(dx),
-        *_bands(luma), *np.quantile(deviation, [0.1, 0.5, 0.9]),
+        _axis(dx, dy), width, *_strokes(dx),
+        *bands, *np.quantile(deviation, [0.1, 0.5, 0.9]),
         top[0], top[:8].sum(), _entropy(level), level[:5].sum(), level[251:].sum(),
+        rough, widths, together,
     ])  # fmt: skip
 
 
@@ -174,16 +183,17 @@ def _axis(dx: Grey, dy: Grey) -> float:
     return float((np.minimum(a, b) * 6.0 < np.maximum(a, b)).mean())
 
 
-def _edge_width(luma: Grey, dx: Grey) -> float:
-    """The largest step's share of a strong edge over five pixels: 1 for a hard edge."""
+def _edge_width(luma: Grey, dx: Grey) -> tuple[float, float]:
+    """The largest step's share of strong edges over five pixels, 1 where hard: mean, spread."""
     import cv2
 
     wide = cv2.absdiff(luma[:, 5:], luma[:, :-5])
     strong = wide > 48
     if not strong.any():
-        return 0.0
+        return 0.0, 0.0
     step = cv2.dilate(dx, np.ones((1, 5), np.uint8))[:, 2:-2]
-    return float(np.minimum(1.5, step[strong] / wide[strong].astype(np.float32)).mean())
+    share = np.minimum(1.5, step[strong] / wide[strong].astype(np.float32))
+    return float(share.mean()), float(share.std())
 
 
 def _strokes(dx: Grey) -> tuple[float, float]:
@@ -201,8 +211,11 @@ def _strokes(dx: Grey) -> tuple[float, float]:
 
 
 def _bands(luma: Grey) -> list[float]:
-    """Detail by octave: log2 deviation of the finest, ratios of the next, and their tails."""
+    """Detail by octave: log2 deviation of the finest, ratios of the next, their tails, and how far
+    the two finest lie in the same places."""
     import cv2
+
+    together, finer = 0.0, None
 
     level = luma.astype(np.float32)
     deviations, tails = [], []
@@ -215,11 +228,20 @@ def _bands(luma: Grey) -> list[float]:
         power = float(square.mean()) + 1e-3
         deviations.append(0.5 * np.log2(power))
         tails.append(np.log2(float(np.square(square).mean()) / power**2 + 1e-3))
+        if len(tails) == 1:
+            finer = cv2.pyrDown(np.abs(band))
+        elif len(tails) == 2 and finer is not None:
+            together = _correlation(finer, np.abs(band))
         level = coarse
     deviations += [deviations[-1]] * (4 - len(deviations))
     tails += [tails[-1]] * (2 - len(tails))
-    ratios = [b - a for a, b in zip(deviations, deviations[1:], strict=False)]
-    return [deviations[0], *ratios[:3], *tails[:2]]
+    ratios = [b - a for a, b in pairwise(deviations)]
+    return [deviations[0], *ratios[:3], *tails[:2], together]
+
+
+def _correlation(a: Array, b: Array) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).mean() / (np.sqrt(float((a * a).mean() * (b * b).mean())) + 1e-6))
 
 
 def _entropy(share: NDArray[Any]) -> float:

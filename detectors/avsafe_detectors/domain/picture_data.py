@@ -132,7 +132,7 @@ def packaged(roots: list[Path], seed: int = 0) -> Iterator[Shown]:
     for label, names in _WALLPAPERS.items():
         for number, name in enumerate(names):
             for file in [p for p in _places(roots, name) if p.is_file()][:1]:
-                source = f"wallpaper {number % 2}"
+                source = f"wallpaper {label} {number * 2 // len(names)}"
                 yield Shown(f"{source}/{name}", source, label, _opener(file, number))
     for label, names in _OPENCV_SHOWS.items():
         for number, name in enumerate(names):
@@ -197,14 +197,34 @@ def folder(path: Path, label: str, source: str) -> Iterator[Shown]:
 _FILMS = {".mp4", ".mpg", ".mov", ".mkv", ".webm", ".avi"}
 
 
-def films(path: Path, label: str, frames: int = 4) -> Iterator[Shown]:
-    """Frames of the films of a folder, evenly spaced; the source is the name's first word."""
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        if file.suffix.lower() not in _FILMS:
-            continue
-        source = f"{path.name if path.is_dir() else 'film'}/{file.stem.split('_')[0]}"
-        for number, frame in enumerate(frames_of(file, frames)):
-            yield Shown(f"{file.stem}/{number}", source, label, lambda kept=frame: kept)
+class _Film:
+    """Frames of a film, evenly spaced; decoded when the first is asked for."""
+
+    def __init__(self, file: Path, count: int) -> None:
+        self.file, self.count = file, count
+        self._frames: list[Frame] = []
+
+    def frame(self, number: int) -> Frame:
+        if not self._frames:
+            self._frames = frames_of(self.file, self.count)
+        return self._frames[min(number, len(self._frames) - 1)]
+
+    def shown(self, source: str, label: str) -> Iterator[Shown]:
+        for i in range(self.count):
+            yield Shown(f"{self.file.stem}/{i}", source, label, lambda i=i: self.frame(i))
+        self._frames = []
+
+
+# Of the shared media: stylised to look like toys, a cat of three dimensions, a painting.
+_NO_PHOTO = ("stylization", "loopy_nonhuman", "wav2lip_mona")
+
+
+def films(path: Path, label: str, frames: int = 6) -> Iterator[Shown]:
+    """Frames of the films of a folder; the source is the folder and the name's first word."""
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() in _FILMS and not file.stem.startswith(_NO_PHOTO):
+            source = f"{path.name}/{file.stem.replace('-', '_').split('_')[0]}"
+            yield from _Film(file, frames).shown(source, label)
 
 
 def frames_of(file: Path, count: int) -> list[Frame]:
@@ -212,9 +232,10 @@ def frames_of(file: Path, count: int) -> list[Frame]:
     import av
 
     with av.open(str(file)) as container:
-        every = [None for _ in container.decode(video=0)]
-    wanted = {int((i + 0.5) * len(every) / count) for i in range(count)}
+        length = sum(1 for packet in container.demux(video=0) if packet.size)
+    wanted = {int((i + 0.5) * length / count) for i in range(count)}
     with av.open(str(file)) as container:
+        container.streams.video[0].thread_count = 1
         return [
             f.to_ndarray(format="rgb24")
             for i, f in enumerate(container.decode(video=0))
@@ -285,18 +306,19 @@ def h264(rgb: Frame, crf: int) -> Frame:
 # ---------------------------------------------------------------- rendered here
 
 
-def scenes(out: Path, roots: list[Path]) -> None:
-    """POV-Ray's own example scenes, rendered at 640 x 480 into ``out`` (a quarter of an hour)."""
-    for examples in _places(roots, "doc/povray/examples"):
-        for scene in sorted(examples.glob("*/**/*.pov")):
+def scenes(out: Path, roots: list[Path], most: int = 130) -> None:
+    """POV-Ray's own example scenes, those that take under 4 s, at 480 x 360 into ``out``."""
+    for examples in _places(roots, "doc/povray/examples")[:1]:
+        every = sorted(examples.glob("*/**/*.pov"))
+        for scene in every[:: max(1, len(every) // most)]:
             name = "_".join(scene.relative_to(examples).with_suffix("").parts).replace(" ", "_")
             target = out / f"{name}.png"
             if target.exists():
                 continue
-            command = ["povray", f"+I{scene}", f"+L{scene.parent}", f"+O{target}", "+W640", "+H480",
-                       "+A0.3", "-D", "-GA", "+WT1"]  # fmt: skip
+            command = ["povray", f"+I{scene}", f"+L{scene.parent}", f"+O{target}", "+W480",
+                       "+H360", "+A0.3", "-D", "-GA", "+WT1"]  # fmt: skip
             try:
-                done = subprocess.run(command, capture_output=True, timeout=12, cwd=out)
+                done = subprocess.run(command, capture_output=True, timeout=4, cwd=out)
                 failed = done.returncode != 0
             except subprocess.TimeoutExpired:
                 failed = True
@@ -304,7 +326,7 @@ def scenes(out: Path, roots: list[Path]) -> None:
                 target.unlink(missing_ok=True)
 
 
-def pages(out: Path, roots: list[Path], most: int = 120) -> None:
+def pages(out: Path, roots: list[Path], most: int = 48) -> None:
     """Pages of documentation as a browser shows them, into ``out``."""
     rng = np.random.default_rng(3)
     found = [f for p in _places(roots, "doc") for f in sorted(p.glob("*/**/*.html"))
@@ -320,8 +342,9 @@ def pages(out: Path, roots: list[Path], most: int = 120) -> None:
         if target.exists():
             continue
         with tempfile.TemporaryDirectory() as profile:
-            command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--screenshot={target}",
-                       f"--window-size={size}", f"--user-data-dir={profile}", file.as_uri()]  # fmt: skip
+            command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu",
+                       f"--screenshot={target}", f"--window-size={size}",
+                       f"--user-data-dir={profile}", file.as_uri()]  # fmt: skip
             try:
                 subprocess.run(command, capture_output=True, timeout=30)
             except subprocess.TimeoutExpired:
@@ -339,11 +362,9 @@ def rendered_films(roots: list[Path]) -> Iterator[Shown]:
     from avsafe.types import GenerationRequest, Principal, Task
 
     for file in _places(roots, f"{_OPENCV}/Megamind.avi"):
-        for number, frame in enumerate(frames_of(file, 40)):
-            yield Shown(f"megamind/{number}", "megamind", "cgi", lambda kept=frame: kept)
+        yield from _Film(file, 40).shown("megamind", "cgi")
     for file in _places(roots, f"{_OPENCV}/vtest.avi"):
-        for number, frame in enumerate(frames_of(file, 6)):
-            yield Shown(f"vtest/{number}", "vtest", "photo", lambda kept=frame: kept)
+        yield from _Film(file, 8).shown("vtest", "photo")
     for entry in entry_points(group="avsafe.generators", name="world"):
         generator = entry.load()()
         for number, prompt in enumerate(_PROMPTS):
@@ -374,7 +395,10 @@ def drawn_screens(count: int = 120, seed: int = 8) -> Iterator[Shown]:
         yield Shown(f"{kind}/{number}", f"drawn {kind}", "screen", lambda kept=rgb: kept)
 
 
-_WORDS = ["system", "value", "of", "the", "signal", "and", "noise", "are", "given", "by", "mean", "open", "file", "error", "line", "data", "set", "result", "time", "0.35", "1024", "user", "test", "window", "key", "frame", "size", "next", "step", "import", "return"]  # fmt: skip
+_WORDS = tuple(
+    """system value of the signal and noise are given by mean open file error line data set result
+    time 0.35 1024 user test window key frame size next step import return""".split()  # noqa: SIM905
+)
 
 
 def _font(size: int) -> Any:
@@ -408,7 +432,7 @@ def _canvas(rng: np.random.Generator) -> tuple[Any, Any, tuple[Any, Any, Any], i
 
 
 def _terminal(rng: np.random.Generator) -> Frame:
-    image, draw, (_, text, accent), width, height = _canvas(rng)
+    image, draw, (_, text, accent), _, height = _canvas(rng)
     size = int(rng.integers(11, 22))
     for y in range(4, height - size, int(size * 1.35)):
         if rng.random() < 0.85:

@@ -7,6 +7,7 @@ Levels in dB; 0 dB is a full-scale sine.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,8 @@ SEGMENT_S, STEP_S = 2.0, 1.0
 LEAST_S = 0.25  # of sound that is described
 NAMES = (
     "level spread", "quiet share", "active share", "mod <1.5", "mod 1.5-3", "mod 3-6", "mod 6-10",
-    "mod >10", "mod depth", "harmonicity", "harmonicity spread", "harmonic share", "unharmonic share",
+    "mod >10", "mod depth", "harmonicity", "harmonicity spread", "harmonic share",
+    "unharmonic share",
     "pitch", "pitch spread", "pitch step", "pitch steady", "voiced run", "flatness",
     "flatness spread", "peak share", "peak spread", "peak steady", "flux", "flux spread",
     "band spread", "band steady", "low", "middle", "high", "tilt", "shape step", "onsets",
@@ -171,10 +173,7 @@ def _modulation(level: F64) -> list[float]:
     hz = np.fft.rfftfreq(256, HOP_S)
     total = float(power[hz > 0.3].sum()) + 1e-9
     ends = (0.3, 1.5, 3.0, 6.0, 10.0, 40.0)
-    shares = [
-        float(power[(hz > a) & (hz <= b)].sum()) / total
-        for a, b in zip(ends, ends[1:], strict=False)
-    ]
+    shares = [float(power[(hz > a) & (hz <= b)].sum()) / total for a, b in pairwise(ends)]
     return [*shares, float(level.std())]
 
 

@@ -163,17 +163,18 @@ def synthesised(seed: int = 5) -> Iterator[Heard]:
                          ("square", _square), ("tremolo", _tremolo)):  # fmt: skip
         for i in range(24):
             kept = make(np.random.default_rng(rng.integers(1 << 30)))
-            yield Heard(f"{source}/{i}", source, "tone", lambda kept=kept: (kept, 16000))
-    for source, slope in (("white", 0.0), ("pink", -0.5), ("brown", -1.0), ("hum", -2.0),
-                          ("band", 9.0), ("wind", -0.7)):  # fmt: skip
+            yield Heard(f"{source}/{i}", source, "tone", _given(kept))
+    for source in ("white", "pink", "brown", "hum", "band", "wind", "shaped", "crackle", "steps"):
         for i in range(24):
-            kept = _noise(np.random.default_rng(rng.integers(1 << 30)), slope, source)
-            yield Heard(
-                f"{source}/{i}", f"noise {source}", "noise", lambda kept=kept: (kept, 16000)
-            )
+            kept = _noise(np.random.default_rng(rng.integers(1 << 30)), source)
+            yield Heard(f"{source}/{i}", f"noise {source}", "noise", _given(kept))
     for i in range(40):
         kept = _piece(np.random.default_rng(rng.integers(1 << 30)))
-        yield Heard(f"piece/{i}", "pieces", "music", lambda kept=kept: (kept, 16000))
+        yield Heard(f"piece/{i}", "pieces", "music", _given(kept))
+
+
+def _given(samples: NDArray[np.float32]) -> Callable[[], Sound]:
+    return lambda: (samples, 16000)
 
 
 def _time(length_s: float = LENGTH_S) -> NDArray[np.float64]:
@@ -222,8 +223,12 @@ def _tremolo(rng: np.random.Generator) -> NDArray[np.float32]:
     return (0.15 * slow * np.sin(2 * np.pi * rng.uniform(150, 2500) * t)).astype(np.float32)
 
 
-def _noise(rng: np.random.Generator, slope: float, source: str) -> NDArray[np.float32]:
+_SLOPES = {"pink": -0.5, "brown": -1.0, "wind": -0.7, "crackle": -0.3, "steps": -0.4}
+
+
+def _noise(rng: np.random.Generator, source: str) -> NDArray[np.float32]:
     n = round(LENGTH_S * 16000)
+    t = _time()
     spectrum = np.fft.rfft(rng.standard_normal(n))
     hz = np.fft.rfftfreq(n, 1 / 16000)
     if source == "band":
@@ -232,12 +237,18 @@ def _noise(rng: np.random.Generator, slope: float, source: str) -> NDArray[np.fl
     elif source == "hum":
         hum = np.round(hz / 50) * 50
         spectrum *= np.where((np.abs(hz - hum) < 0.3) & (hum > 0), 60 / (1 + hum / 100), 0.05)
+    elif source == "shaped":  # as machines and rooms shape it
+        places = np.interp(hz, np.linspace(0, 8000, 12), rng.uniform(-30, 0, 12))
+        spectrum *= 10 ** (places / 20)
     else:
-        spectrum *= np.maximum(hz, 20.0) ** slope
+        spectrum *= np.maximum(hz, 20.0) ** (_SLOPES.get(source, 0.0) + rng.uniform(-0.1, 0.1))
     sound = np.fft.irfft(spectrum, n)
     if source == "wind":
-        t = _time()
         sound *= 1 + 0.7 * np.sin(2 * np.pi * rng.uniform(0.05, 0.4) * t + rng.uniform(0, 6))
+    elif source == "crackle":
+        sound *= 0.2 + (rng.random(n) < rng.uniform(0.0003, 0.01)) * 8
+    elif source == "steps":  # a fan or a vacuum cleaner that is switched
+        sound *= np.repeat(rng.choice([0.3, 0.6, 1.0], 6), 16000)[:n]
     return (0.1 * sound / sound.std()).astype(np.float32)
 
 
@@ -296,16 +307,19 @@ def changed(samples: NDArray[np.float32], rate: int, rng: np.random.Generator) -
     return samples, rate
 
 
+_MP3_RATES = (16000, 22050, 24000, 32000, 44100, 48000)
+
+
 def coded(samples: NDArray[np.float32], rate: int, codec: str, kbps: int) -> Sound:
     """Through mp3, aac, opus or mu-law (8 kHz)."""
     import av
 
-    name, form, to, layout = {
-        "mp3": ("libmp3lame", "mp3", rate if rate in (16000, 22050, 24000, 32000, 44100, 48000) else 16000, "fltp"),
-        "aac": ("aac", "adts", rate if rate > 11000 else 16000, "fltp"),
-        "opus": ("libopus", "ogg", 48000, "flt"),
-        "mulaw": ("pcm_mulaw", "wav", 8000, "s16"),
-    }[codec]  # fmt: skip
+    name, form, to = {
+        "mp3": ("libmp3lame", "mp3", rate if rate in _MP3_RATES else 16000),
+        "aac": ("aac", "adts", rate if rate > 11000 else 16000),
+        "opus": ("libopus", "ogg", 48000),
+        "mulaw": ("pcm_mulaw", "wav", 8000),
+    }[codec]
     samples = resampled(samples, rate, to)
     memory = io.BytesIO()
     with av.open(memory, "w", format=form) as container:
@@ -330,11 +344,14 @@ def coded(samples: NDArray[np.float32], rate: int, codec: str, kbps: int) -> Sou
 
 # Films of --media by what is heard in them; the rest has several kinds of sound at once.
 _FILMED: dict[str, tuple[str, ...]] = {
-    "speech": ("real_talking/*", "synthetic_loopy/loopy_[!s]*", "synthetic_loopy/loopy_side*",
-               "synthetic_talking/*"),
-    "effects": ("real_general/difffoley_gun*", "real_general/foley_avsync*",
-                "real_general/videollama_dog*", "real_general/difffoley_drum*"),
-    "music": ("synthetic_loopy/loopy_sing*",),
+    "speech": ("real_talking/dfrf*", "real_talking/grid*", "real_talking/latentsync*",
+               "real_talking/retalking*", "real_talking/sadtalker*", "synthetic_faces/synctalk*",
+               "synthetic_loopy/loopy_realistic_3*", "synthetic_loopy/loopy_nonhuman*",
+               "synthetic_talking/*", "talking_crops/loopy_main_1.ogg",
+               "talking_crops/omnihuman_video*.ogg"),
+    "effects": ("real_general/difffoley_gun*", "real_general/foley*",
+                "real_general/videollama_applause*", "real_general/videollama_dog*",
+                "real_general/difffoley_drum*"),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Train and measure the classes of pictures and sounds: ``python -m avsafe_detectors.domain.train``.
+"""Train and measure both classes: ``python -m avsafe_detectors.domain.train``.
 
 1  numbers of every picture and sound, as it is and changed, into ``--cache`` (some ten minutes)
 2  forests on four fifths of the sources, judged on the last fifth, five times
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,15 @@ import numpy as np
 
 from avsafe_detectors.domain import classes, hearing, picture, picture_data, sound, sound_data
 from avsafe_detectors.domain.classes import Forest
+from avsafe_detectors.domain.picture_data import Shown
+from avsafe_detectors.domain.sound_data import Heard
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDS = 5
+FILMS = ("real_general", "real_talking", "synthetic_lumiere", "synthetic_loopy",
+         "synthetic_talking", "synthetic_other", "synthetic_faces")  # fmt: skip
 TREES, DEEPEST, LEAST = 160, 9, 4
 _BEFORE: dict[str, float] = {"photo": 2.0, "speech": 1.5}  # weight of a class: the costly errors
 
@@ -55,66 +60,71 @@ def main(arguments: list[str] | None = None) -> None:
 # ---------------------------------------------------------------- 1
 
 
-def _numbers(name: str, given: argparse.Namespace) -> dict[str, NDArray[Any]]:
-    """``x`` (n, p), ``label``, ``source``, ``unit`` (n,) text, ``change`` (n,)."""
-    kept = given.cache / f"{name}.npz"
-    if kept.exists():
-        with np.load(kept) as file:
-            return dict(file)
-    rows = _pictures(given) if name == "picture" else _sounds(given)
-    x, label, source, unit, change = zip(*rows, strict=True)
-    table = {"x": np.array(x, np.float32), "label": np.array(label), "source": np.array(source),
-             "unit": np.array(unit), "change": np.array(change)}  # fmt: skip
-    given.cache.mkdir(parents=True, exist_ok=True)
-    np.savez(kept, **table)
-    return table
-
-
 Row = tuple[Any, str, str, str, int]
 
 
-def _pictures(given: argparse.Namespace) -> Iterable[Row]:
-    from itertools import chain
+def _numbers(name: str, given: argparse.Namespace) -> dict[str, NDArray[Any]]:
+    """``x`` (n, p), ``label``, ``source``, ``unit`` (n,) text, ``change`` (n,).
 
-    rng = np.random.default_rng(11)
+    Kept in the cache source by source: a run that was cut short goes on where it was.
+    """
+    folder = given.cache / name
+    folder.mkdir(parents=True, exist_ok=True)
+    items = _pictures(given) if name == "picture" else _sounds(given)
+    rows = _picture_rows if name == "picture" else _sound_rows
+    tables = []
+    for number, (key, part) in enumerate(groupby(items, lambda i: (i.label, i.source))):
+        kept = folder / f"{number:03d} {' '.join(key).replace('/', ' ')}.npz"
+        if not kept.exists():
+            rng = np.random.default_rng(number)
+            found = [row for item in part for row in rows(item, rng, given.variants)]
+            if not found:
+                continue
+            x, *words = zip(*found, strict=True)
+            named = zip(("label", "source", "unit", "change"), map(np.array, words), strict=True)
+            np.savez(kept, x=np.array(x, np.float32), **dict(named))
+        with np.load(kept) as file:
+            tables.append(dict(file))
+    return {k: np.concatenate([t[k] for t in tables]) for k in tables[0]}
+
+
+def _pictures(given: argparse.Namespace) -> Iterator[Shown]:
     for folder, make in (("pov", picture_data.scenes), ("pages", picture_data.pages)):
-        (given.cache / folder).mkdir(parents=True, exist_ok=True)
-        make(given.cache / folder, given.roots)
-    every = chain(
-        picture_data.packaged(given.roots),
-        picture_data.folder(given.cache / "pov", "cgi", "povray"),
-        picture_data.folder(given.cache / "pages", "screen", "page"),
-        picture_data.drawn_screens(),
-        picture_data.films(given.media / "real_general", "photo"),
-        picture_data.films(given.media / "real_talking", "photo"),
-        picture_data.rendered_films(given.roots),
-    )
-    for item in every:
-        try:
-            rgb = item.open()
-        except (OSError, ValueError):
-            continue
-        for change in range(given.variants):
-            seen = picture_data.changed(rgb, rng, strong=change > 0)
-            if min(seen.shape[:2]) >= picture.LEAST_SIDE and seen.std() > 2:
-                yield picture.look(seen), item.label, item.source, item.unit, change
+        if not (given.cache / folder).exists():
+            (given.cache / folder).mkdir(parents=True)
+            make(given.cache / folder, given.roots)
+    yield from picture_data.packaged(given.roots)
+    yield from picture_data.folder(given.cache / "pov", "cgi", "povray")
+    yield from picture_data.folder(given.cache / "pages", "screen", "page")
+    yield from picture_data.drawn_screens()
+    for films in FILMS:  # what a generator made to look like a photo looks like one
+        yield from picture_data.films(given.media / films, "photo")
+    yield from picture_data.rendered_films(given.roots)
 
 
-def _sounds(given: argparse.Namespace) -> Iterable[Row]:
-    from itertools import chain
+def _picture_rows(item: Shown, rng: np.random.Generator, variants: int) -> Iterator[Row]:
+    try:
+        rgb = item.open()
+    except (OSError, ValueError):
+        return
+    for change in range(variants):
+        seen = picture_data.changed(rgb, rng, strong=change > 0)
+        if min(seen.shape[:2]) >= picture.LEAST_SIDE and seen.std() > 2:
+            yield picture.look(seen), item.label, item.source, item.unit, change
 
-    rng = np.random.default_rng(12)
-    every = chain(
-        sound_data.packaged(given.roots),
-        sound_data.synthesised(),
-        sound_data.filmed(given.media),
-    )
-    for item in every:
-        samples, rate = item.open()
-        for change in range(given.variants):
-            heard, own = sound_data.changed(samples, rate, rng)
-            for numbers in of_sound(heard, own):
-                yield numbers, item.label, item.source, item.unit, change
+
+def _sounds(given: argparse.Namespace) -> Iterator[Heard]:
+    yield from sound_data.packaged(given.roots)
+    yield from sound_data.synthesised()
+    yield from sound_data.filmed(given.media)
+
+
+def _sound_rows(item: Heard, rng: np.random.Generator, variants: int) -> Iterator[Row]:
+    samples, rate = item.open()
+    for change in range(variants):
+        heard, own = sound_data.changed(samples, rate, rng)
+        for numbers in of_sound(heard, own):
+            yield numbers, item.label, item.source, item.unit, change
 
 
 def of_sound(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
