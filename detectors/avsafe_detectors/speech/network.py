@@ -39,7 +39,7 @@ def network() -> Any:
             self.drop = nn.Dropout(DROPOUT)
             self.out = nn.Linear(EMBEDDED, 3)
 
-        def forward(self, x: Any) -> Any:
+        def embedded(self, x: Any) -> Any:
             y = x[:, None]
             for part in self.convolutions:
                 y = part(y)
@@ -48,8 +48,10 @@ def network() -> Any:
             weight = torch.softmax(self.attention(y), 1)
             mean = (weight * y).sum(1)
             spread = ((weight * (y - mean[:, None]) ** 2).sum(1) + 1e-5).sqrt()
-            z = torch.relu(self.embed(torch.cat([mean, spread], 1)))
-            return self.out(self.drop(z))
+            return torch.relu(self.embed(torch.cat([mean, spread], 1)))
+
+        def forward(self, x: Any) -> Any:
+            return self.out(self.drop(self.embedded(x)))
 
     return Net()
 

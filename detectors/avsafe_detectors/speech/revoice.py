@@ -6,7 +6,7 @@ Legend: ``n`` samples at 16 kHz, float32; ``t`` frames; ``f`` bins.
 |---|---|
 | world | WORLD (Morise et al. 2016): pitch, envelope, aperiodicity, and back |
 | converted | WORLD with pitch and formants moved: another voice |
-| griffin-lim | phases thrown away, or a mel spectrogram only, and found again (Griffin and Lim 1984) |
+| griffin-lim | phases thrown away (or all but mel bands) and found again (Griffin, Lim 1984) |
 | lpc | linear prediction with a pulse and noise residual, as in a simple vocoder |
 """
 

@@ -60,24 +60,32 @@ def by_chance(row: Row, split: str) -> bool:
 
 def weights_of(
     corpus: Corpus, summaries: NDArray[Any], split: str, steps: int, members: int, seed: int
-) -> dict[str, Any]:
-    """Networks and trees that have not heard what the split leaves out."""
+) -> tuple[dict[str, Any], list[Any]]:
+    """Networks and trees that have not heard what the split leaves out: arrays, and the networks in
+    torch."""
     at = [i for i, r in enumerate(corpus.rows) if not out_of(r, split) and not by_chance(r, split)]
     rows = [corpus.rows[i] for i in at]
     log.info("%s: %d copies to learn from", split, len(rows))
     weights: dict[str, Any] = {"mix": np.array([0.5], np.float32)}
+    nets = []
     for member in range(members):
-        net = learn.trained(corpus, rows, steps, seed * 100 + member, split)
-        weights |= exported(net, f"net{member}.")
+        nets.append(learn.trained(corpus, rows, steps, seed * 100 + member, split))
+        weights |= exported(nets[-1], f"net{member}.")
     made = np.array([r.label != data.REAL for r in rows])
     weights |= learn.boosted(summaries[at], made, learn.shares(rows).astype(np.float32), seed)
-    return weights
+    return weights, nets
 
 
 def judged(
-    corpus: Corpus, summaries: NDArray[Any], weights: dict[str, Any], split: str
+    corpus: Corpus,
+    summaries: NDArray[Any],
+    weights: dict[str, Any],
+    nets: Sequence[Any],
+    split: str,
 ) -> dict[str, NDArray[Any]]:
     """Of every copy that the split left out, and some that it did not: scores and embeddings."""
+    import torch
+
     rng = np.random.default_rng(1)
     chosen, known = [], []
     for i, row in enumerate(corpus.rows):
@@ -85,19 +93,21 @@ def judged(
         if left or rng.random() < 0.12 or (split == "final" and rng.random() < 0.3):
             chosen.append(i)
             known.append(not left)
-    plain = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in weights.items()}
-    members = sorted({k.split(".")[0] for k in weights if k.startswith("net")})
-    logits, embedded = [], []
+    logits, embedded, top = [], [], []
     for i in chosen:
-        _, seen = features.windows(corpus.x(corpus.rows[i]))
-        runs = [model.network(seen, plain, f"{m}.") for m in members]
-        logits.append(np.mean([r[0].mean(0) for r in runs], 0))
-        embedded.append(np.concatenate([r[1].mean(0) for r in runs]))
+        x = torch.from_numpy(features.windows(corpus.x(corpus.rows[i]))[1])
+        with torch.no_grad():
+            inner = [net.embedded(x) for net in nets]
+            each = np.mean([n.out(z).numpy() for n, z in zip(nets, inner, strict=True)], 0)
+        logits.append(each.mean(0))
+        top.append(float(model.made(each).max()))
+        embedded.append(np.concatenate([z.numpy().mean(0) for z in inner]))
     return {
         "at": np.array(chosen),
         "known": np.array(known),
         "logits": np.stack(logits).astype(np.float32),
-        "trees": model.trees(summaries[chosen], plain),
+        "trees": model.trees(summaries[chosen], weights),
+        "top": np.array(top, np.float32),
         "embedded": np.stack(embedded).astype(np.float32),
     }
 
@@ -139,9 +149,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         summaries = summaries_of(corpus, out / "summaries.npy")
         for split in splits:
             began = time.process_time()
-            weights = weights_of(corpus, summaries, split, given.steps, given.members, given.seed)
+            weights, nets = weights_of(
+                corpus, summaries, split, given.steps, given.members, given.seed
+            )
             save_file(weights, out / f"{split}.safetensors")
-            np.savez(out / f"scores_{split}.npz", **judged(corpus, summaries, weights, split))
+            np.savez(out / f"scores_{split}.npz", **judged(corpus, summaries, weights, nets, split))
             log.info("%s: %.0f CPU-s", split, time.process_time() - began)
     if "calibrate" in asked:
         from avsafe_detectors.speech import protocol
