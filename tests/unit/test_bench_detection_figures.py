@@ -167,3 +167,29 @@ def test_the_order_of_units_changes_nothing():
     one, other = (figures.ranking(judged(score[i], y[i], of[i])) for i in (np.arange(300), turn))
     assert one["auc"].value == pytest.approx(other["auc"].value, abs=1e-12)
     assert one["auc"].low == pytest.approx(other["auc"].low, abs=1e-9)
+
+
+def test_what_chance_makes_of_true_probabilities():
+    """True probabilities have the error that ``by_chance`` says, and false ones a larger one."""
+    errors = {}
+    for n in (60, 400):
+        rng = np.random.default_rng(n)
+        y = np.arange(n) % 2 == 1
+        seen = []
+        for _ in range(40):
+            x = rng.normal(0, 1, n) + 2 * y
+            seen.append(calibration.ece(1 / (1 + np.exp(-2 * (x - 1))), y))
+        x = rng.normal(0, 1, n) + 2 * y
+        p = 1 / (1 + np.exp(-2 * (x - 1)))
+        errors[n] = figures.by_chance(p, y)
+        assert errors[n] == pytest.approx(np.mean(seen), rel=0.25)
+        assert calibration.ece(np.sqrt(p), y) > 1.5 * errors[n]
+    assert errors[60] > 2 * errors[400]
+
+
+def test_capped_probabilities_have_one_error_in_any_order():
+    """Nineteen of twenty above the cap are synthetic, and .95 is said: that is no error."""
+    p = np.repeat([0.05, 0.95], 200)
+    y = np.concatenate([np.arange(200) < 10, np.arange(200) >= 10])
+    for order in (np.argsort(y, kind="stable"), np.argsort(~y, kind="stable"), np.arange(400)):
+        assert curves.ece(p[order], y[order]) == pytest.approx(0.0, abs=1e-12)

@@ -127,21 +127,47 @@ def area(coverage: F64, risk: F64) -> float:
     return float(np.sum(np.diff(np.concatenate([[0.0], coverage])) * risk))
 
 
-def reliability(probability: F64, synthetic: Bool, bins: int = 10) -> list[dict[str, float]]:
-    """Mean probability and share of synthetic units in bins of equal number, both classes weighing
-    the same; what ``calibration.ece`` averages. ``n`` is units.
-
-    >>> reliability(np.array([0.1, 0.9]), np.array([False, True]), bins=1)
-    [{'probability': 0.5, 'share': 0.5, 'n': 2.0}]
+def binned(probability: F64, synthetic: Bool, bins: int = 10) -> tuple[F64, F64, F64, F64]:
+    """Weight, mean probability, share of synthetic units and number of units of bins of equal
+    number, (bins,) each; both classes weigh the same. Units of one probability are shared out
+    alike, whatever their order: capped ratios make many of them.
     """
     p, y = np.asarray(probability, np.float64), np.asarray(synthetic, bool)
-    weight = balanced(y)
+    order = np.argsort(p, kind="stable")
+    p, y, weight = p[order], y[order], balanced(y)[order]
+    tie = np.concatenate([[0], np.cumsum(np.diff(p) > 0)])
+    size = np.bincount(tie)
+    even = (np.bincount(tie, weight) / size)[tie]
+    made = (np.bincount(tie, weight * y) / size)[tie]
+    parts = np.array_split(np.arange(len(p)), min(bins, len(p)))
+    w = np.array([even[part].sum() for part in parts])
+    return (
+        w,
+        np.array([(even[part] * p[part]).sum() for part in parts]) / w,
+        np.array([made[part].sum() for part in parts]) / w,
+        np.array([len(part) for part in parts], np.float64),
+    )
+
+
+def ece(probability: F64, synthetic: Bool) -> float:
+    """Expected calibration error: the mean gap between probability and share over ``binned``
+    (``avsafe.calibration.ece`` where no two probabilities are the same). 0 best, 1 worst.
+
+    >>> ece(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, True]))
+    0.0
+    """
+    weight, stated, share, _ = binned(probability, synthetic)
+    return float((weight * np.abs(stated - share)).sum())
+
+
+def reliability(probability: F64, synthetic: Bool) -> list[dict[str, float]]:
+    """What ``ece`` averages, for a plot; ``n`` is units.
+
+    >>> reliability(np.array([0.25, 0.25]), np.array([False, True]))[0]
+    {'probability': 0.25, 'share': 0.5, 'n': 1.0}
+    """
+    _, stated, share, n = binned(probability, synthetic)
     return [
-        {
-            "probability": float(np.average(p[part], weights=weight[part])),
-            "share": float(np.average(y[part], weights=weight[part])),
-            "n": float(len(part)),
-        }
-        for part in np.array_split(np.argsort(p, kind="stable"), min(bins, len(p)))
-        if len(part)
+        {"probability": float(a), "share": float(b), "n": float(c)}
+        for a, b, c in zip(stated, share, n, strict=True)
     ]

@@ -18,7 +18,6 @@ import numpy as np
 
 from avsafe.bench import inference
 from avsafe.bench.detection import curves
-from avsafe.calibration import ece as calibration_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -176,7 +175,7 @@ def calibrated(judged: Judged, draws: int = _ECE_DRAWS) -> dict[str, Figure]:
         return {name: judged.none(lacks) for name in ("ece", "aurc")}
 
     def read(p: F64, y: Bool) -> tuple[float, float]:
-        return calibration_error(p, y), curves.area(*curves.coverage_risk(p, y))
+        return curves.ece(p, y), curves.area(*curves.coverage_risk(p, y))
 
     values = read(judged.value, judged.synthetic)
     drawn: list[tuple[float, float]] = []
@@ -186,10 +185,36 @@ def calibrated(judged: Judged, draws: int = _ECE_DRAWS) -> dict[str, Figure]:
                 index = np.repeat(np.arange(len(row)), row.astype(np.int64))
                 drawn.append(read(judged.value[index], judged.synthetic[index]))
     columns = np.array(drawn).T if drawn else np.zeros((2, 0))
-    return {
+    found = {
         name: _figure(value, [column] if len(column) else [], judged)
         for name, value, column in zip(("ece", "aurc"), values, columns, strict=True)
     }
+    found["ece"].details["by_chance"] = by_chance(judged.value, judged.synthetic)
+    return found
+
+
+def by_chance(probability: F64, synthetic: Bool, draws: int = _ECE_DRAWS) -> float:
+    """The mean ECE of as many units with such probabilities if every one of them were true: what
+    bins of a few units make of nothing. Units are drawn one by one, so that dependence within
+    sources would add to it.
+
+    >>> 0.05 < by_chance(np.linspace(0, 1, 40), np.arange(40) >= 20) < 0.2
+    True
+    """
+    p, y = np.asarray(probability, np.float64), np.asarray(synthetic, bool)
+    weight = curves.balanced(y)
+    parts = []
+    for label, likely in ((False, weight * (1 - p)), (True, weight * p)):
+        if likely.sum() <= 0:
+            return 0.0
+        parts.append((int((y == label).sum()), likely / likely.sum()))
+    rng = np.random.default_rng(0)
+    labels = np.concatenate([np.zeros(parts[0][0], bool), np.ones(parts[1][0], bool)])
+    errors = [
+        curves.ece(np.concatenate([rng.choice(p, n, p=of) for n, of in parts]), labels)
+        for _ in range(draws)
+    ]
+    return float(np.mean(errors))
 
 
 # ---------------------------------------------------------------- shares

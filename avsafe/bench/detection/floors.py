@@ -109,9 +109,12 @@ def check(
 
 
 def _matches(cell: Mapping[str, Any], floor: Floor) -> bool:
-    return any(fnmatchcase(cell["cell"], one) for one in floor.cells) and any(
-        fnmatchcase(cell["condition"], one) for one in floor.conditions
-    )
+    return _named(cell["cell"], floor.cells) and _named(cell["condition"], floor.conditions)
+
+
+def _named(name: str, patterns: Sequence[str]) -> bool:
+    """Capitals count for nothing: "CRF 35" is "crf 35"."""
+    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
 def _line(floor: Floor, **found: Any) -> dict[str, Any]:
@@ -156,6 +159,7 @@ def _each(
         floor,
         met=all(one[0] for one in seen),
         value=value,
+        by_chance=(figure.get("details") or {}).get("by_chance"),
         low=figure.get("low"),
         high=figure.get("high"),
         cell=cell["cell"],
@@ -216,7 +220,7 @@ def _value(
     if not floor.below or value is None:
         return value
     for other in cells:
-        if (other["cell"], other["condition"]) == (cell["cell"], floor.below):
+        if other["cell"] == cell["cell"] and _named(other["condition"], (floor.below,)):
             there = _figure(floor, other)
             return None if there is None else there - value
     return None

@@ -93,7 +93,7 @@ def promise(line: Found) -> str:
 
     >>> promise({"figure": "eer", "limit": .04, "least": False, "over": "each", "below": "",
     ...          "coverage": 0, "or_abstained": None})
-    'EER ≤ 4 %'
+    'EER ≤ 4.0 %'
     """
     names = {"auc": "AUC", "eer": "EER", "ece": "ECE", "fpr": "real flagged", "aurc": "AURC",
              "tpr": "synthetic flagged", "tpr_at_1pct": "TPR at 1 % FPR",
@@ -132,6 +132,10 @@ def measured(line: Found, *, short: bool = False) -> str:
         shown += f" ({line['cell']}, {line['condition']})"
     if line["coverage"] or line["or_abstained"] is not None:
         shown += f", {percent(line['covered'])} judged"
+    if line.get("by_chance") is not None:
+        shown += f", {line['by_chance']:.3f} by chance"
+    if 0 < line["n_cells"] < line["n_asked"]:
+        shown += f"; {line['n_asked'] - line['n_cells']} of {line['n_asked']} cells not asked"
     if line.get("excused"):
         shown += f"; {line['excused']} of {line['n_cells']} cells excused: it abstains"
     if line.get("n_missed", 0) > 1:
