@@ -10,7 +10,18 @@ import sys
 
 import typer
 
-from avsafe.cli import bench, consent, generators, keys, ledger, media, policy, registry, system
+from avsafe.cli import (
+    bench,
+    consent,
+    detectors,
+    generators,
+    keys,
+    ledger,
+    media,
+    policy,
+    registry,
+    system,
+)
 from avsafe.cli.gallery.command import gallery
 from avsafe.cli.shell import report_error
 
@@ -33,6 +44,7 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(registry.app, name="registry")
 app.add_typer(bench.app, name="bench")
 app.add_typer(generators.app, name="generators")
+app.add_typer(detectors.app, name="detectors")
 
 
 def main() -> None:

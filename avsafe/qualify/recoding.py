@@ -9,6 +9,7 @@ import numpy as np
 
 from avsafe import media
 from avsafe.errors import MissingStream
+from avsafe.media import decode
 from avsafe.types import Kind
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def recode(path: Path, kind: Kind, folder: Path, *, limits: media.Limits | None 
 
     Raises the children of ``UnreadableMedia``.
     """
-    raw = media.decode(path, limits=limits, max_duration_s=FIRST_S)
+    raw = decode(path, limits=limits, max_duration_s=FIRST_S)
     target = folder / f"recoded{_SUFFIX[kind]}"
     if kind is Kind.AUDIO:
         _write_mp3(raw, target, 64_000)
