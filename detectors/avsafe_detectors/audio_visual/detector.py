@@ -169,12 +169,17 @@ def said(
             "No mismatch of lips and sound was found. That is no sign of a real recording: "
             "generated talking faces follow their sound as well."
         )
+    films = float(condition.where["real_films"])
+    alarms = (float(condition.where["real_films_above"]) + 1) / (films + 1)
+    measured = condition.as_details(distance)
+    # Of real films, dubbed or not; beside it, of clips whose lips follow their sound.
+    measured |= {"fpr": alarms, "fpr_in_sync": condition.false_positive_rate}
     return replace(
         base,
         summary=text,
         llr=llr,
         probability=calibration.probability(llr),
-        details={**base.details, "mismatch_llr": mismatch,
+        details={**base.details, "condition": measured, "mismatch_llr": mismatch,
                  "mismatch_probability": calibration.probability(mismatch),
                  "interval": list(_through(condition.interval(score)))},
     )  # fmt: skip

@@ -20,16 +20,17 @@ import argparse
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avsafe.calibration import Calibration, Condition, fit, platt, probability
+from avsafe.calibration import ALARM_RATE, Calibration, Condition, fit, platt, probability
 from avsafe_detectors.audio_visual import clips, detector, pairs
 from avsafe_detectors.audio_visual.clips import Source
 from avsafe_detectors.audio_visual.lips import Talk
-from avsafe_detectors.audio_visual.pairs import LENGTHS_S, Row
+from avsafe_detectors.audio_visual.pairs import Row
 from avsafe_detectors.audio_visual.protocol import write
 
 if TYPE_CHECKING:
@@ -106,10 +107,29 @@ def calibrated(rows: Sequence[Row], scores: F64) -> tuple[Condition, ...]:
     out = []
     for length, name in NAMES.items():
         at = [i for i, r in enumerate(rows) if r.length_s == length and counts(r)]
-        out.append(fit(name, scores[at], [rows[i].kind != "own" for i in at],
-                       [rows[i].source.person for i in at],
-                       where={"seconds": SECONDS[length]}))  # fmt: skip
+        condition = fit(name, scores[at], [rows[i].kind != "own" for i in at],
+                        [rows[i].source.person for i in at])  # fmt: skip
+        films = [i for i, r in enumerate(rows)
+                 if (r.length_s, r.kind, r.source.family) == (length, "own", "real")]  # fmt: skip
+        # Real films, whatever their sound: false alarms where the question is "synthetic?".
+        real = {"real_films": float(len(films)),
+                "real_films_above": float((scores[films] > condition.threshold).sum())}  # fmt: skip
+        out.append(replace(condition, where={"seconds": SECONDS[length]} | real))
     return tuple(out)
+
+
+def thresholds(rows: Sequence[Row], scores: F64) -> F64:
+    """(n,) the threshold of each row's length, found without the row's person (as ``fit`` does)."""
+    people = np.array([r.source.fold_person for r in rows])
+    own = np.array([r.kind == "own" and counts(r) for r in rows])
+    lengths = np.array([r.length_s for r in rows])
+    out = np.zeros(len(rows))
+    for length in np.unique(lengths):
+        for person in np.unique(people):
+            rest = np.sort(scores[own & (people != person) & (lengths == length)])
+            allowed = max(0, int(ALARM_RATE * (len(rest) + 1)) - 1)
+            out[(people == person) & (lengths == length)] = rest[len(rest) - 1 - allowed]
+    return out
 
 
 def probabilities(rows: Sequence[Row], scores: F64) -> F64:
@@ -122,8 +142,7 @@ def probabilities(rows: Sequence[Row], scores: F64) -> F64:
     for length in np.unique(lengths):
         for person in np.unique(people):
             rest = used & (people != person) & (lengths == length)
-            weight = np.where(y[rest], 1 / max(1, y[rest].sum()), 1 / max(1, (~y[rest]).sum()))
-            a, b = platt(scores[rest], y[rest], weight)
+            a, b = platt(scores[rest], y[rest], people[rest])
             mine = (people == person) & (lengths == length)
             out[mine] = [probability(float(np.clip(a * s + b, -3, 3))) for s in scores[mine]]
     return out
@@ -184,7 +203,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             judged = [r for r in found if r.found]
             # A recoded film is judged by weights without its person, too.
             own = scores if form == forms[0] else _others(as_is, judged)
-            table += written(found, judged, own, known, form)
+            bars = thresholds(as_is, scores)
+            by = {(r.source.fold_person, r.length_s): b for r, b in zip(as_is, bars, strict=True)}
+            table += written(
+                found,
+                judged,
+                own,
+                np.array([by.get((r.source.fold_person, r.length_s), np.inf) for r in judged]),
+                form,
+            )
         write(given.protocol, table)
         log.info("%d rows in %s", len(table), given.protocol)
     return 0
@@ -208,27 +235,16 @@ def _others(as_is: Sequence[Row], judged: Sequence[Row]) -> F64:
 
 
 def written(
-    found: Sequence[Row], judged: Sequence[Row], scores: F64, known: Calibration, form: str
+    found: Sequence[Row], judged: Sequence[Row], scores: F64, bars: F64, form: str
 ) -> list[dict[str, Any]]:
-    """Rows of the protocol."""
+    """Rows of the protocol; ``bars`` (n,) are the thresholds without the row's person."""
     chance = probabilities(judged, scores)
-    threshold = {s: known.condition(n).threshold for s, n in zip(LENGTHS_S, NAMES.values(),
-                                                                  strict=True)}  # fmt: skip
     out = []
     for cell, members in cells(judged).items():
         for i, positive in members:
             row = judged[i]
-            out.append(
-                _entry(
-                    cell,
-                    f"{row.length_s:g} s, {form}",
-                    row,
-                    positive,
-                    float(scores[i]),
-                    float(chance[i]),
-                    bool(scores[i] > threshold[row.length_s]),
-                )
-            )
+            out.append(_entry(cell, f"{row.length_s:g} s, {form}", row, positive, float(scores[i]),
+                              float(chance[i]), bool(scores[i] > bars[i])))  # fmt: skip
     for row in found:
         if row.found is None and row.kind == "own":
             made = row.source.family != "real"

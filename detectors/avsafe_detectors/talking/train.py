@@ -259,9 +259,7 @@ def protocol(
     refused = detector.refused(condition)
     for row in rows:
         rest = person != row.person
-        y = made[rest]
-        weight = np.where(y, 1 / max(1, y.sum()), 1 / max(1, (~y).sum()))
-        a, b = platt(score[rest], y, weight)
+        a, b = platt(score[rest], made[rest], person[rest])
         chance = probability(float(np.clip(a * row.score + b, -condition.cap, condition.cap)))
         out.append({
             "detector": "talking", "cell": cell, "condition": name, "unit": row.clip,
