@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 from fractions import Fraction
@@ -96,7 +97,8 @@ def test_the_quality_of_a_jpeg_is_read_from_its_pixels(quality: int) -> None:
 def test_a_picture_that_was_never_a_jpeg_has_no_quality() -> None:
     seen = shown(scene(360, 480), kind=Kind.IMAGE)
     assert seen.jpeg_quality is None
-    assert seen.block_grid is not None and seen.block_grid < 0.1
+    assert seen.block_grid is not None
+    assert seen.block_grid < 0.1
 
 
 def test_a_crop_moves_the_grid() -> None:
@@ -155,7 +157,8 @@ def test_blur_is_less_sharp_than_a_step() -> None:
     soft = cv2.GaussianBlur(hard, (0, 0), 3)
     first, second = shown(hard, kind=Kind.IMAGE).sharp, shown(soft, kind=Kind.IMAGE).sharp
     assert first == pytest.approx(1.0, abs=0.01)
-    assert second is not None and second < 0.4
+    assert second is not None
+    assert second < 0.4
 
 
 def test_stillness() -> None:
@@ -190,6 +193,18 @@ def test_few_frames_are_looked_at_whatever_the_length() -> None:
     assert looked < 80
     assert features["frames"][0] == 3000
     assert features["times"][-1] > 60
+
+
+def test_bars_are_left_out() -> None:
+    inner = as_jpeg(scene(), 50)
+    boxed = np.zeros((240 + 40 + 33, 320 + 24, 3), np.uint8)
+    boxed[40:280, 16:336] = inner
+    assert np.array_equal(picture.content(boxed), inner)
+    plain, barred = shown(inner, kind=Kind.IMAGE), shown(boxed, kind=Kind.IMAGE)
+    assert barred.picture_scores == plain.picture_scores
+    assert barred.jpeg_quality == plain.jpeg_quality
+    dark = np.zeros((240, 320, 3), np.uint8)
+    assert picture.content(dark).shape == dark.shape
 
 
 def test_large_and_tiny_pictures() -> None:
@@ -321,9 +336,11 @@ def test_the_gate_describes_and_suspects_nothing() -> None:
     evidence = DomainGate().judge({"domain": found}, of)
     assert evidence.source == "domain"
     assert evidence.status is EvidenceStatus.PRESENT
-    assert evidence.llr is None and evidence.probability is None
+    assert evidence.llr is None
+    assert evidence.probability is None
     assert evidence.details["kind"] == "video"
-    assert evidence.summary.endswith(".") and "320x180" in evidence.summary
+    assert evidence.summary.endswith(".")
+    assert "320x180" in evidence.summary
     json.dumps(dict(evidence.details), allow_nan=False)
 
 
@@ -364,14 +381,17 @@ def test_empty_features_describe_nothing() -> None:
     of = media(Kind.VIDEO)
     worker.start(of)
     seen = describe(worker.finish(), of)
-    assert seen.picture_class is None and seen.sound_class is None and seen.still is None
+    assert seen.picture_class is None
+    assert seen.sound_class is None
+    assert seen.still is None
 
 
 def test_segments_cover_the_sound() -> None:
     for count in (1, 20, 124, 125, 126, 400, 1000):
         parts = sound.segments(count)
-        assert parts[0][0] == 0 and parts[-1][1] == count
-        assert all(a2 <= b1 for (_, b1), (a2, _) in zip(parts, parts[1:], strict=False))
+        assert parts[0][0] == 0
+        assert parts[-1][1] == count
+        assert all(a2 <= b1 for (_, b1), (a2, _) in itertools.pairwise(parts))
 
 
 # ---------------------------------------------------------------- real media
@@ -385,7 +405,8 @@ def test_real_clips(shared_media: Path) -> None:
     seen = describe(found["domain"], of)
     assert seen.picture_class == "photo"
     assert seen.sound_class == "speech"
-    assert seen.speech_s is not None and 0.7 < seen.speech_s < 2.6
+    assert seen.speech_s is not None
+    assert 0.7 < seen.speech_s < 2.6
     assert seen.still is False
     of, found = examine(shared_media / "c2pa/adobe-20220124-A.jpg", target, trusted=True)
     seen = describe(found["domain"], of)

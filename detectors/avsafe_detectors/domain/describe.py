@@ -257,5 +257,14 @@ def _sound_class(
     }
 
 
+def spoken(rows: sound.Rows) -> float:
+    """Seconds of speech in rows of sound."""
+    on = sound.active(rows.level, *sound.floor_and_top(rows.level))
+    if not on.any():
+        return 0.0
+    found = _sound_class(rows, on, *sound.floor_and_top(rows.level))
+    return float(found.get("speech_s", 0.0))
+
+
 def _decibel(value: float) -> float | None:
     return 20 * math.log10(value) if value > 1e-7 else None

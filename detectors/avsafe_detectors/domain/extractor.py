@@ -78,8 +78,9 @@ class DomainExtractor:
                 return
         self._next_s = time_s + self._interval_s
         self._times.append(float(time_s))
-        self._pictures.append(picture.look(frame))
-        self._histories.append(history.measure(frame, jpeg=not self._moving))
+        inner = picture.content(frame)
+        self._pictures.append(picture.look(inner))
+        self._histories.append(history.measure(inner, jpeg=not self._moving))
         small = cv2.resize(frame, THUMB, interpolation=cv2.INTER_AREA)
         self._thumbs.append(picture.grey(small))
         if len(self._times) > MOST:

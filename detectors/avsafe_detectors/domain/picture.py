@@ -65,6 +65,29 @@ def windows(height: int, width: int) -> list[tuple[slice, slice]]:
     return [(slice(y, y + tall), slice(x, x + wide)) for y in rows for x in columns]
 
 
+def content(rgb: Frame) -> Frame:
+    """The picture without even dark bars at its sides (letterbox, pillarbox).
+
+    What is cut above and left is a multiple of 8, so that an 8 x 8 grid stays where it is.
+
+    >>> content(np.pad(np.full((64, 96, 3), 90, np.uint8), ((16, 8), (0, 0), (0, 0)))).shape
+    (64, 96, 3)
+    """
+    height, width = rgb.shape[:2]
+    top, bottom = _bars(rgb.max((1, 2)))
+    left, right = _bars(rgb[top:bottom].max((0, 2))) if bottom > top else (0, width)
+    top, left = (top + 7) // 8 * 8, (left + 7) // 8 * 8
+    if bottom - top < max(LEAST_SIDE, height // 4) or right - left < max(LEAST_SIDE, width // 4):
+        return rgb
+    return rgb[top:bottom, left:right]
+
+
+def _bars(brightest: NDArray[Any]) -> tuple[int, int]:
+    """First and one past the last line that is not a bar's; black of films is 16, with ringing."""
+    lit = np.flatnonzero(brightest > 28)
+    return (int(lit[0]), int(lit[-1]) + 1) if len(lit) else (0, 0)
+
+
 def _sides(height: int, width: int, side: int) -> tuple[int, int]:
     """Of a window; long where the picture is narrow."""
     tall, wide = min(side, height // _ACROSS), min(side, width // _ACROSS)

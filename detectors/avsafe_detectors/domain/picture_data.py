@@ -262,6 +262,9 @@ def changed(rgb: Frame, rng: np.random.Generator, *, strong: bool = True) -> Fra
         rgb = rgb[top : top + 720, left : left + 1280]
     if not strong:
         return np.ascontiguousarray(rgb)
+    if rng.random() < 0.12:  # little light: dark, and noisier than the camera's day
+        grain = rng.normal(0, float(rng.uniform(1, 8)), rgb.shape)
+        rgb = np.clip(rgb * rng.uniform(0.12, 0.5) + grain, 0, 255).astype(np.uint8)
     if rng.random() < 0.15:
         noise = rng.normal(0, float(rng.uniform(0.5, 4)), rgb.shape)
         rgb = np.clip(np.rint(rgb + noise), 0, 255).astype(np.uint8)

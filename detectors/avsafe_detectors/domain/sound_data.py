@@ -168,6 +168,12 @@ def synthesised(seed: int = 5) -> Iterator[Heard]:
         for i in range(24):
             kept = _noise(np.random.default_rng(rng.integers(1 << 30)), source)
             yield Heard(f"{source}/{i}", f"noise {source}", "noise", _given(kept))
+    for i in range(30):
+        kept = _drums(np.random.default_rng(rng.integers(1 << 30)))
+        yield Heard(f"drums/{i}", "drums", "music", _given(kept))
+    for i in range(30):
+        kept = _calls(np.random.default_rng(rng.integers(1 << 30)))
+        yield Heard(f"calls/{i}", "calls", "effects", _given(kept))
     for i in range(40):
         kept = _piece(np.random.default_rng(rng.integers(1 << 30)))
         yield Heard(f"piece/{i}", "pieces", "music", _given(kept))
@@ -250,6 +256,43 @@ def _noise(rng: np.random.Generator, source: str) -> NDArray[np.float32]:
     elif source == "steps":  # a fan or a vacuum cleaner that is switched
         sound *= np.repeat(rng.choice([0.3, 0.6, 1.0], 6), 16000)[:n]
     return (0.1 * sound / sound.std()).astype(np.float32)
+
+
+def _drums(rng: np.random.Generator) -> NDArray[np.float32]:
+    """A bar of kick, snare and hat in sixteenths, repeated."""
+    n, step = round(LENGTH_S * 16000), round(16000 * 60 / rng.uniform(70, 170) / 4)
+    out = np.zeros(n + 16000)
+    chance = {"kick": rng.uniform(0.1, 0.4), "snare": rng.uniform(0.05, 0.3), "hat": 0.6}
+    bar = {name: rng.random(16) < p for name, p in chance.items()}
+    t = np.arange(4800) / 16000
+    low, fall = float(rng.uniform(40, 70)), float(rng.uniform(15, 40))
+    drop = 2 * np.pi * (low * t + 3 * low / fall * (1 - np.exp(-fall * t)))
+    decays = rng.uniform(8, 60, 2)
+    for i in range(n // step):
+        at = i * step
+        if bar["kick"][i % 16]:
+            out[at : at + 4800] += np.sin(drop) * np.exp(-rng.uniform(8, 14) * t)
+        if bar["snare"][i % 16]:
+            out[at : at + 4800] += 0.5 * rng.standard_normal(4800) * np.exp(-decays[0] * t)
+        if bar["hat"][i % 16]:
+            hiss = np.diff(rng.standard_normal(4801))
+            out[at : at + 4800] += 0.15 * hiss * np.exp(-(20 + decays[1]) * t)
+    return (0.3 * out[:n] / np.abs(out).max()).astype(np.float32)
+
+
+def _calls(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Whistled calls of animals: short tones that bend, in phrases."""
+    n = round(LENGTH_S * 16000)
+    out = np.zeros(n + 16000)
+    at, middle = 0, float(rng.uniform(600, 4500))
+    while at < n:
+        t = np.arange(round(16000 * rng.uniform(0.03, 0.35))) / 16000
+        bend, shake = rng.uniform(-0.5, 0.5), rng.uniform(0, 0.15)
+        hz = middle * (1 + bend * t / t[-1] + shake * np.sin(2 * np.pi * rng.uniform(10, 60) * t))
+        tone = np.sin(2 * np.pi * np.cumsum(hz) / 16000) * np.hanning(len(t))
+        out[at : at + len(t)] += tone * rng.uniform(0.3, 1)
+        at += len(t) + round(16000 * float(rng.choice([0.02, 0.08, 0.5]) * rng.uniform(0.5, 2)))
+    return (0.3 * out[:n] / np.abs(out).max()).astype(np.float32)
 
 
 def _piece(rng: np.random.Generator) -> NDArray[np.float32]:

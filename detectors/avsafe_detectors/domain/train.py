@@ -110,7 +110,7 @@ def _picture_rows(item: Shown, rng: np.random.Generator, variants: int) -> Itera
     for change in range(variants):
         seen = picture_data.changed(rgb, rng, strong=change > 0)
         if min(seen.shape[:2]) >= picture.LEAST_SIDE and seen.std() > 2:
-            yield picture.look(seen), item.label, item.source, item.unit, change
+            yield picture.look(picture.content(seen)), item.label, item.source, item.unit, change
 
 
 def _sounds(given: argparse.Namespace) -> Iterator[Heard]:
