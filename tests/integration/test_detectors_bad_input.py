@@ -25,6 +25,8 @@ from avsafe_detectors.benign import SETS
 from avsafe_detectors.benign.control import Control
 
 EXIT = {"inconclusive": 0, "unreadable": 3}  # docs/detectors.md; no other label may come
+QUIET = {"abstained", "absent"}
+BRIEF = {"three-frames", "one-frame"}
 SHORT_S = dict.fromkeys(("doubled", "recompressed", "letterbox", "flipped", "tiny-clip"), 1.0)
 SHORT_S |= {"time-lapse": 0.5, "cut-short": 0.5}
 # Real media where it is here: (set, clip). Cut to two seconds.
@@ -74,7 +76,8 @@ def check(said: Said, control: Control) -> None:
             continue
         item = said.of(f"detector.{name}")
         assert item is not None, f"{name} says nothing of {control.name}"
-        expected = {"abstained"} if control.demand != "quiet" else {"abstained", "absent"}
+        alone = control.name in BRIEF and detector.modality == "image"  # a frame is a picture
+        expected = {"abstained"} if control.demand != "quiet" and not alone else QUIET
         assert item["status"] in expected, f"{name} on {control.name}: {item}"
         if item["status"] == "abstained":
             assert item["llr"] is None, f"{name} abstains, and weighs all the same"
