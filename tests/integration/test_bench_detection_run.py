@@ -41,7 +41,6 @@ class Brightness:
     kinds = (Kind.VIDEO, Kind.IMAGE)
     modality = "video"
     extractors = {"means": "avsafe.media.selftest:Means"}  # noqa: RUF012
-    seen: frozenset[str] = frozenset()
 
     def __init__(self, name="bright", shift=0.0):
         self.name, self.shift, self.asked = name, shift, 0
@@ -182,6 +181,8 @@ def test_clips_that_a_detector_was_trained_on_are_left_out(clips, tmp_path, inst
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "aggregates.json").read_text())
     assert found["live"]["seen"] == {"bright": 1, live.TOGETHER: 1}
+    assert found["live"]["untold"] == ["other"]
+    assert "other does not say which files it was trained on" in result.stderr
     assert cell(tmp_path)["n_synthetic"] == 1
     assert cell(tmp_path, condition="h264 crf 35")["n_synthetic"] == 1, "nor are its damaged copies"
     assert cell(tmp_path, "other")["n_synthetic"] == 2

@@ -50,6 +50,7 @@ class Asked:
     seen: Mapping[str, frozenset[str]]
     names: tuple[str, ...]  # as ``panel.convene`` takes them
     missing: Mapping[str, str] = field(default_factory=dict)
+    untold: tuple[str, ...] = ()  # detectors that do not say what they were trained on
 
 
 @dataclass(frozen=True)
@@ -71,20 +72,22 @@ class Task:
 def asked(names: Sequence[str], seconds: float) -> Asked:
     """The detectors of these names. UsageError for a name that no detector has."""
     heard = panel.convene(names or (panel.ALL,), Home.default())
-    runs, seen = {}, {}
+    runs, seen, untold = {}, {}, []
     shared = sorted(_pipeline())
     for name, one in heard.detectors.items():
         if one.modality == panel.DOMAIN:
             continue
         settings = {"detector": name, "seconds": seconds, "own": _own_digest(one)}
         runs[name] = code_hash([*shared, *_files(one)], settings)
-        known = getattr(one, "seen", frozenset())
-        seen[name] = frozenset(str(text)[:SEEN_LETTERS] for text in known)
+        known = getattr(one, "seen", None)
+        if known is None:
+            untold.append(name)
+        seen[name] = frozenset(str(text)[:SEEN_LETTERS] for text in known or ())
     if len(runs) > 1:
         runs[TOGETHER] = code_hash([_HERE / "fusion.py"], dict(sorted(runs.items())))
         seen[TOGETHER] = frozenset().union(*seen.values())
     missing = {name: str(why) for name, why in heard.missing.items()}
-    return Asked(runs, seen, tuple(names) or (panel.ALL,), missing)
+    return Asked(runs, seen, tuple(names) or (panel.ALL,), missing, tuple(untold))
 
 
 def _pipeline() -> set[Path]:

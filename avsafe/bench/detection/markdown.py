@@ -80,9 +80,10 @@ def _live(live: Found) -> list[str]:
         return []
     seen = ", ".join(f"{_safe(name)} {n}" for name, n in live["seen"].items()) or "none"
     groups = ", ".join(f"{_safe(name)} {one['clips']}" for name, one in live["groups"].items())
+    untold = f" Not said by {_safe(', '.join(live['untold']))}." if live["untold"] else ""
     return ["## Clips scored here", "",
             f"{live['n_clips']} clips ({groups}); left out, because a detector was trained on "
-            f"them: {seen}.", ""]  # fmt: skip
+            f"them: {seen}.{untold}", ""]  # fmt: skip
 
 
 # ---------------------------------------------------------------- words

@@ -144,6 +144,7 @@ def _live(options: Options, progress: Progress) -> _Live:
         "conditions": list(conditions),
         "runs": dict(asked.runs),
         "missing": dict(asked.missing),
+        "untold": list(asked.untold),
         "seen": live.seen(mine, clips),
         "rows_aside": len(rows) - len(mine),
         "unreadable": sum(r["kind"] == live.OUTSIDE and r["status"] == "failed" for r in mine),
@@ -237,6 +238,9 @@ def _doubts(found: dict[str, Any]) -> list[str]:
     if found["live"].get("missing"):
         said += [f"{name} could not be asked: {why}"
                  for name, why in found["live"]["missing"].items()]  # fmt: skip
+    if found["live"].get("untold"):
+        said.append(f"{', '.join(found['live']['untold'])} does not say which files it was trained "
+                    "on: figures of clips scored here may be of clips that it knows")  # fmt: skip
     return said
 
 

@@ -150,6 +150,8 @@ def _missing(found: Found) -> str:
     live = found["live"]
     if live:
         items += [f"{escape(name)}: {escape(why)}" for name, why in live["missing"].items()]
+        items += [f"which clips {escape(name)} was trained on: it does not say, so that some of "
+                  "those scored here may be among them" for name in live["untold"]]  # fmt: skip
         if live["unreadable"]:
             items.append(f"{counted(live['unreadable'], 'clip')} that cannot be read")
         if live["rows_aside"]:
