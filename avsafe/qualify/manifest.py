@@ -24,6 +24,7 @@ MANIFEST, QUALIFICATION = "manifest.json", "qualification.json"
 SCHEMA = 1
 FORMATS = ("onnx", "safetensors")
 MODALITIES = ("speech", "image", "video", "audio-visual")
+RESERVED = ("all", "none", "domain")  # words of avsafe verify --detectors
 POLARITIES = ("higher is synthetic", "higher is real")
 KINDS_OF = {
     "speech": (Kind.AUDIO, Kind.VIDEO),
@@ -197,6 +198,8 @@ def parse(text: bytes, name: str = MANIFEST) -> Manifest:
     )
     source.done()
     f.done()
+    if found.name in RESERVED:
+        raise UsageError(f"{name}.name: {found.name!r} has a meaning of its own; choose another.")
     return found
 
 

@@ -50,7 +50,7 @@ def traits(media: Media, modality: str) -> Traits:
         found["hertz"] = float(audio.rate_hz)
     if media.kind is not Kind.IMAGE and media.duration_s:
         found["seconds"] = media.duration_s
-    if not any(_lossless(codec) for codec in codecs):
+    if (sees or media.kind is Kind.AUDIO) and not any(_lossless(codec) for codec in codecs):
         found |= _bits(media)
     return Traits(media.kind, "+".join(codecs), {k: v for k, v in found.items() if v > 0})
 

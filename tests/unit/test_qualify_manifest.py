@@ -58,6 +58,7 @@ def weights_at(path: str, form: str = "onnx", **more: Any) -> dict[str, Any]:
         ({"name": "../evil"}, "name is a name of small letters"),
         ({"name": "a" * 41}, "name is"),
         ({"name": 7}, "name is"),
+        ({"name": "all"}, "has a meaning of its own"),
         ({"adapter": ""}, "adapter is"),
         ({"modality": "smell"}, "modality is one of speech, image"),
         ({"kinds": []}, "kinds is empty"),
