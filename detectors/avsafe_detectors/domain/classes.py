@@ -25,14 +25,16 @@ _DEEPEST = 64
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """``roots`` (r,); ``feature``, ``limit``, ``left``, ``right`` (m,); ``share`` (m, c)."""
+    """``roots`` (r,); ``feature``, ``limit``, ``right`` (m,); ``share`` (m, c).
+
+    The left child of a node is the next one, the right child lies ``right`` nodes on.
+    """
 
     roots: NDArray[np.int32]
-    feature: NDArray[np.int32]
+    feature: NDArray[np.int16]
     limit: NDArray[np.float32]
-    left: NDArray[np.int32]
     right: NDArray[np.int32]
-    share: NDArray[np.float32]
+    share: NDArray[np.float16]
 
     def probabilities(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """(n, p) -> (n, c): the mean share over trees. Left is ``x <= limit``."""
@@ -44,8 +46,9 @@ class Forest:
             if (feature < 0).all():
                 break
             goes = x[item, np.maximum(feature, 0)] <= self.limit[at]
-            at = np.where(feature < 0, at, np.where(goes, self.left[at], self.right[at]))
-        return np.asarray(self.share[at].mean(1), np.float64)
+            at = np.where(feature < 0, at, at + np.where(goes, 1, self.right[at]))
+        found = self.share[at].astype(np.float64).mean(1)
+        return np.asarray(found / found.sum(1, keepdims=True), np.float64)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], prefix: str) -> Forest:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from avsafe.errors import UsageError
 from avsafe_detectors.domain import classes, hearing, picture, picture_data, sound, sound_data
 from avsafe_detectors.domain.classes import Forest
 from avsafe_detectors.domain.picture_data import Shown
@@ -202,14 +203,16 @@ def exported(model: Any, count: int) -> Forest:
     for one in model.estimators_:
         tree = one.tree_
         leaf = tree.children_left < 0
-        share = np.zeros((tree.node_count, count), np.float32)
+        share = np.zeros((tree.node_count, count), np.float16)
+        own = np.arange(tree.node_count)
+        if not (leaf | (tree.children_left == own + 1)).all():
+            raise UsageError("this scikit-learn lays out its trees in another order")
         value = tree.value[:, 0, :]
         share[:, model.classes_] = value / value.sum(1, keepdims=True)
         parts["roots"].append(np.array([base], np.int32))
-        parts["feature"].append(np.where(leaf, -1, tree.feature).astype(np.int32))
+        parts["feature"].append(np.where(leaf, -1, tree.feature).astype(np.int16))
         parts["limit"].append(np.where(leaf, 0, tree.threshold).astype(np.float32))
-        parts["left"].append(np.where(leaf, 0, tree.children_left + base).astype(np.int32))
-        parts["right"].append(np.where(leaf, 0, tree.children_right + base).astype(np.int32))
+        parts["right"].append(np.where(leaf, 0, tree.children_right - own).astype(np.int32))
         parts["share"].append(share)
         base += tree.node_count
     return Forest(**{k: np.concatenate(v) for k, v in parts.items()})
