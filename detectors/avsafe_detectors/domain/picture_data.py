@@ -38,7 +38,8 @@ _LEAST = 96  # pixels of the shorter side
 
 @dataclass(frozen=True)
 class Shown:
-    """One picture: ``open`` gives it. ``label`` is a class of ``classes.PICTURES``."""
+    """One picture: ``open`` gives it. ``label`` is a class of ``classes.PICTURES``; ``unit`` names
+    the file, and the frame after a "#"."""
 
     unit: str
     source: str
@@ -211,7 +212,7 @@ class _Film:
 
     def shown(self, source: str, label: str) -> Iterator[Shown]:
         for i in range(self.count):
-            yield Shown(f"{self.file.stem}/{i}", source, label, lambda i=i: self.frame(i))
+            yield Shown(f"{self.file.stem}#{i}", source, label, lambda i=i: self.frame(i))
         self._frames = []
 
 
@@ -377,7 +378,7 @@ def rendered_films(roots: list[Path]) -> Iterator[Shown]:
             )  # fmt: skip
             for place, frame in enumerate(raw.frames or ()):
                 if place in (3, 20):
-                    yield Shown(f"world/{number}/{place}", "world", "cgi", lambda kept=frame: kept)
+                    yield Shown(f"world/{number}#{place}", "world", "cgi", lambda kept=frame: kept)
 
 
 _PROMPTS = (

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         table = _numbers(name, given)
         forest, tables[name] = trained(table, names)
         arrays |= forest.arrays(name)
-        print(json.dumps(tables[name]["summary"], indent=1))
+        print(json.dumps(tables[name]["confusion"], indent=1))
     from safetensors.numpy import save_file
 
     given.out.mkdir(parents=True, exist_ok=True)
@@ -222,25 +222,31 @@ def tabulated(
     table: dict[str, NDArray[Any]], names: tuple[str, ...], y: NDArray[np.int64],
     seen: NDArray[np.float64],
 ) -> dict[str, Any]:  # fmt: skip
-    """Confusion (rows: truth), by class and by source; every item once, unseen with its source."""
-    best = seen.argmax(1)
+    """Confusion of files (rows: truth), over all and by source; each was unseen with its source.
+
+    A file is judged as the gate does: by the mean over its frames or segments. Each changed copy
+    counts as a file.
+    """
+    files: dict[tuple[str, str, int], list[int]] = {}
+    for i, (source, unit, change) in enumerate(
+        zip(table["source"], table["unit"], table["change"], strict=True)
+    ):
+        files.setdefault((str(source), str(unit).partition("#")[0], int(change)), []).append(i)
     counts = np.zeros((len(names), len(names)), int)
-    np.add.at(counts, (y, best), 1)
-    by_source: dict[str, Any] = {}
-    for name in np.unique(table["source"]):
-        members = table["source"] == name
-        for label in np.unique(y[members]):
-            part = members & (y == label)
-            hits = {n: int((best[part] == i).sum()) for i, n in enumerate(names)}
-            by_source[f"{names[label]}: {name}"] = {"n": int(part.sum()), **hits}
-    summary = {
-        "n": len(y), "sources": len(np.unique(table["source"])),
-        "confusion": {n: dict(zip(names, row.tolist(), strict=True))
+    by_source: dict[str, dict[str, int]] = {}
+    for (source, _, _), rows in files.items():
+        truth, best = names[y[rows[0]]], int(seen[rows].mean(0).argmax())
+        counts[y[rows[0]], best] += 1
+        own = by_source.setdefault(f"{truth}: {source}", dict.fromkeys(names, 0))
+        own[names[best]] += 1
+    return {
+        "looks": len(y),
+        "files": len(files),
+        "sources": len(np.unique(table["source"])),
+        "confusion": {n: dict(zip(names, map(int, row), strict=True))
                       for n, row in zip(names, counts, strict=True)},
-        "recall": {n: round(float(counts[i, i] / max(1, counts[i].sum())), 4)
-                   for i, n in enumerate(names)},
+        "by_source": by_source,
     }  # fmt: skip
-    return {"summary": summary, "by_source": by_source}
 
 
 if __name__ == "__main__":
