@@ -8,6 +8,7 @@ Legend: features as the extractor gives them.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -129,6 +130,23 @@ def examined(path: Path) -> Mapping[str, NDArray[Any]]:
     from avsafe.media.features import examine
 
     return examine(path, {Kind.VIDEO: {"talking": TARGET}}, trusted=True)[1]["talking"]
+
+
+def about(source: Source, cache: Path) -> tuple[str | None, str | None]:
+    """What the domain gate says of a film: class of its pictures and of its sound. Nothing of a
+    crop, whose sound is another file."""
+    from avsafe.media.features import examine
+    from avsafe_detectors import domain
+
+    if source.sound is not None:
+        return None, None
+    kept = cache / f"{source.name}.about.json"
+    if not kept.is_file():
+        media, found = examine(source.film, {Kind.VIDEO: {"d": domain.EXTRACTOR}}, trusted=True)
+        seen = domain.describe(found["d"], media)
+        kept.write_text(json.dumps([seen.picture_class, seen.sound_class]))
+    picture, sound = json.loads(kept.read_text())
+    return picture, sound
 
 
 def heard(path: Path) -> NDArray[np.int16]:

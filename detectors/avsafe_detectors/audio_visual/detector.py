@@ -92,14 +92,21 @@ def loaded() -> tuple[Calibration, NDArray[np.float64]]:
     return Calibration.load(WEIGHTS / "calibration.json"), weights
 
 
+def gate(picture: str | None, sound: str | None) -> str | None:
+    """Why media of these classes (``domain.Domain``) are not judged; None when they may be."""
+    if picture in DRAWN:
+        return f"the pictures are {picture}; measured on filmed faces only"
+    if sound != SPOKEN:
+        return f"the sound is {sound or 'of no known class'}; it needs speech"
+    return None
+
+
 def unfit(talk: Talk, about: domain.Domain) -> str | None:
     """Why a clip is not judged; None when it may be."""
-    if about.picture_class in DRAWN:
-        return f"the pictures are {about.picture_class}; measured on filmed faces only"
     if not talk.sound.size or not np.abs(talk.sound).max() > 1e-4:
         return "there is no sound; it needs speech"
-    if about.sound_class != SPOKEN:
-        return f"the sound is {about.sound_class or 'of no known class'}; it needs speech"
+    if (reason := gate(about.picture_class, about.sound_class)) is not None:
+        return reason
     if not len(talk.points) or not talk.seen.any():
         return f"no face in {len(talk.points)} frames; it needs one that speaks"
     seconds = min(float(talk.seen.sum()) / talk.rate, len(talk.sound) / HZ)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,16 @@ def talks(media: Path, cache: Path, form: str) -> list[tuple[Source, Talk]]:
         if talk.sound.size and source.name not in out:
             out[source.name] = (source, talk)
     return [out[name] for name in sorted(out)]
+
+
+def gated(media: Path, cache: Path) -> dict[str, str]:
+    """Film -> why the domain gate keeps it from being judged."""
+    out = {}
+    for source in clips.sources(media, crops=False):
+        reason = detector.gate(*clips.about(source, cache))
+        if reason is not None:
+            out[source.name] = reason
+    return out
 
 
 def counts(row: Row) -> bool:
@@ -198,20 +208,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for c in conditions:
         log.info("%s: %s", c.name, c.as_details())
     if given.protocol:
+        said = gated(given.media, given.cache)
+        bars = {(r.source.fold_person, r.length_s): bar
+                for r, bar in zip(as_is, thresholds(as_is, scores), strict=True)}  # fmt: skip
         table: list[dict[str, Any]] = []
         for form, found in every.items():
             judged = [r for r in found if r.found]
             # A recoded film is judged by weights without its person, too.
             own = scores if form == forms[0] else _others(as_is, judged)
-            bars = thresholds(as_is, scores)
-            by = {(r.source.fold_person, r.length_s): b for r, b in zip(as_is, bars, strict=True)}
-            table += written(
-                found,
-                judged,
-                own,
-                np.array([by.get((r.source.fold_person, r.length_s), np.inf) for r in judged]),
-                form,
-            )
+            table += written(found, judged, own, bars, form, said)
         write(given.protocol, table)
         log.info("%d rows in %s", len(table), given.protocol)
     return 0
@@ -235,16 +240,28 @@ def _others(as_is: Sequence[Row], judged: Sequence[Row]) -> F64:
 
 
 def written(
-    found: Sequence[Row], judged: Sequence[Row], scores: F64, bars: F64, form: str
+    found: Sequence[Row],
+    judged: Sequence[Row],
+    scores: F64,
+    bars: Mapping[tuple[str, float], float],
+    form: str,
+    said: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """Rows of the protocol; ``bars`` (n,) are the thresholds without the row's person."""
+    """Rows of the protocol; ``bars`` are the thresholds of (person, length) without the person,
+    ``said`` why the domain gate keeps the detector from judging a film."""
     chance = probabilities(judged, scores)
-    out = []
+    out: list[dict[str, Any]] = []
+    of: list[Row] = []
     for cell, members in cells(judged).items():
         for i, positive in members:
-            row = judged[i]
-            out.append(_entry(cell, f"{row.length_s:g} s, {form}", row, positive, float(scores[i]),
-                              float(chance[i]), bool(scores[i] > bars[i])))  # fmt: skip
+            row, score = judged[i], float(scores[i])
+            above = score > bars.get((row.source.fold_person, row.length_s), np.inf)
+            of.append(row)
+            out.append(_entry(cell, f"{row.length_s:g} s, {form}", row, positive, score,
+                              float(chance[i]), bool(above)))  # fmt: skip
+    for entry, row in zip(out, of, strict=True):
+        if row.kind == "own" and (reason := said.get(row.source.name, "")):
+            entry |= {"abstained": reason, "flagged": False}
     for row in found:
         if row.found is None and row.kind == "own":
             made = row.source.family != "real"

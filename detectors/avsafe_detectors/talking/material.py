@@ -1,7 +1,7 @@
 """The same face film after one policy for all, and aligned fakes of it: the mouth remade.
 
-Policy: a square around the face, at most 64 px between the eyes, 25 frames a second at most 8 s,
-x264 at one CRF. So neither size, codec nor a label in the picture tells real from generated.
+Policy: a square around the face, at most 64 px between the eyes, the first 4 s, x264 at one CRF. So
+neither size, codec, length nor a label in the picture tells real from generated.
 
 Aligned fakes are real films with one thing changed: what passes through a generator's chain.
 "low" the lower face through 96 px (as Wav2Lip does); "smooth" the mouth without its noise; "still"
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Frames = list[NDArray[np.uint8]]
 
 EYES = 64.0  # px, as regions.TOP_EYES
-MOST = 200  # frames
+MOST = 100  # frames: 4 s
 REMADE = ("low", "smooth", "still", "swap")
 
 
