@@ -20,6 +20,7 @@ from avsafe.cli import (
     media,
     policy,
     registry,
+    serve,
     system,
 )
 from avsafe.cli.gallery.command import gallery
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 media.register(app)
 system.register(app)
+serve.register(app)
 app.command("gallery")(gallery)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")

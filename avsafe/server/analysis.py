@@ -1,0 +1,113 @@
+"""Uploads are analysed a few at a time; the others wait in order, and are told how many are first.
+
+An analysis runs ``avsafe.verify.verify`` in a thread: hostile bytes are decoded in its limited
+process, never here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from avsafe.server.settings import Settings
+from avsafe.server.uploads import BadUpload, Upload
+from avsafe.types import Verdict
+from avsafe.verify import verify
+from avsafe.workspace import Lookup
+
+if TYPE_CHECKING:
+    from avsafe.media import Limits
+
+_log = logging.getLogger(__name__)
+_LOOK_S = 1.0  # between two looks at a waiting or running analysis
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where an analysis is: ``ahead`` uploads are before it, 0 when it runs; or its verdict."""
+
+    ahead: int = 0
+    verdict: Verdict | None = None
+
+
+class Analyses:
+    """Of one process. ``full`` before an upload is read; ``follow`` afterwards."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._turns = asyncio.Semaphore(settings.at_once)
+        self._inside = 0
+        self._line: list[object] = []  # who waits, first come first
+
+    @property
+    def inside(self) -> int:
+        """Uploads that are received, wait or are analysed."""
+        return self._inside
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """A place for one upload, from before its body is read until it is answered.
+
+        Raises BadUpload (503) when there is none.
+        """
+        if self._inside >= self._settings.at_once + self._settings.waiting:
+            raise BadUpload(503, "busy", "Too many files are waiting. Try again in a minute.")
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+    async def follow(
+        self, upload: Upload, detectors: tuple[str, ...] | None = None
+    ) -> AsyncIterator[Step]:
+        """Steps while it waits and runs, about one a second; the last one has the verdict."""
+        me = object()
+        self._line.append(me)
+        try:
+            turn = asyncio.ensure_future(self._turns.acquire())
+            try:
+                while not turn.done():
+                    yield Step(ahead=self._line.index(me) + 1)
+                    await asyncio.wait((turn,), timeout=_LOOK_S)
+            except BaseException:
+                if not turn.cancel() and not turn.cancelled():
+                    self._turns.release()
+                raise
+        finally:
+            self._line.remove(me)
+        asked = detectors or tuple(self._settings.detectors.split(","))
+        work = asyncio.ensure_future(
+            asyncio.to_thread(
+                verify_upload, upload, Lookup(self._settings.home), asked, self._settings.limits
+            )
+        )
+        # A thread cannot be stopped: the turn is given back when it ends, whoever still listens.
+        work.add_done_callback(self._ended)
+        while not work.done():
+            yield Step()
+            await asyncio.wait((work,), timeout=_LOOK_S)
+        yield Step(verdict=work.result())
+
+    def _ended(self, work: asyncio.Future[Verdict]) -> None:
+        self._turns.release()
+        if not work.cancelled() and (error := work.exception()) is not None:
+            _log.error("an analysis failed: %s", type(error).__name__)
+
+    async def verdict(self, upload: Upload, detectors: tuple[str, ...] | None = None) -> Verdict:
+        """The verdict on an upload."""
+        async for step in self.follow(upload, detectors):
+            if step.verdict is not None:
+                return step.verdict
+        raise AssertionError("an analysis ends with a verdict")
+
+
+def verify_upload(
+    upload: Upload, lookup: Lookup, detectors: tuple[str, ...], limits: Limits
+) -> Verdict:
+    """Verify, in a thread of its own."""
+    return verify(upload.path, lookup, detectors=detectors, limits=limits)

@@ -1,0 +1,291 @@
+"""The routes of the service.
+
+/  /{language}/                    the page; POST /{language}/verify answers with a verdict
+POST /api/verify                   the same for programs, as JSON
+/matches/byBinding, /matches/byContent, /manifests/{id}, /services/supportedAlgorithms
+                                   C2PA Soft Binding Resolution
+/healthz, /readyz                  alive; ready to take an upload
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
+
+from avsafe.errors import AvsafeError, UsageError
+from avsafe.server import pages, resolution
+from avsafe.server.analysis import Analyses
+from avsafe.server.plain import verdict_json
+from avsafe.server.settings import Settings
+from avsafe.server.uploads import BadUpload, Upload, received, sweep
+from avsafe.server.words import languages, preferred
+from avsafe.workspace import Lookup
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from avsafe.types import Verdict
+
+_log = logging.getLogger(__name__)
+Most = Annotated[int, Query(ge=1, le=resolution.MOST, alias="maxResults")]
+UPLOADS = "uploads"  # in the state folder
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+
+
+def from_environment() -> FastAPI:
+    """The service as the environment sets it; what a server process calls."""
+    return create_app(Settings.from_environment())
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service.
+
+    >>> from avsafe.home import Home
+    >>> from pathlib import Path
+    >>> create_app(Settings(home=Home(Path("nowhere")))).title
+    'avsafe'
+    """
+    uploads = settings.home.root / UPLOADS
+    analyses = Analyses(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweep(uploads)
+        yield
+
+    app = FastAPI(
+        title="avsafe",
+        summary="What is known of a file: credential, marks, likeness, detectors.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Headers)
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+
+    @asynccontextmanager
+    async def upload_of(request: Request) -> AsyncIterator[Upload]:
+        async with (
+            analyses.place(),
+            received(
+                request, uploads, max_bytes=settings.max_upload_bytes, within_s=settings.receive_s
+            ) as upload,
+        ):
+            yield upload
+
+    # ------------------------------------------------------------ what goes wrong
+
+    @app.exception_handler(BadUpload)
+    async def bad_upload(request: Request, error: BadUpload) -> Response:
+        retry = {"Retry-After": "60"} if error.status == 503 else {}
+        if request.url.path.startswith(("/api/", "/matches/")):
+            return JSONResponse(_error(error.code, str(error)), error.status, headers=retry)
+        return pages.error(settings, _language(request), error.code, error.status, retry)
+
+    @app.exception_handler(AvsafeError)
+    async def failed(_: Request, error: AvsafeError) -> Response:
+        status = 400 if isinstance(error, UsageError) else 500
+        return JSONResponse(_error(type(error).__name__, str(error)), status)
+
+    @app.exception_handler(404)
+    async def not_found(request: Request, _: Exception) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return pages.error(settings, _language(request), "not-found", 404)
+        return JSONResponse(_error("not-found", "There is no such page."), 404)
+
+    # ------------------------------------------------------------ the page
+
+    @app.get("/", include_in_schema=False)
+    async def root(request: Request) -> Response:
+        return RedirectResponse(f"/{preferred(request.headers.get('accept-language', ''))}/", 307)
+
+    for language in languages():
+        _page_routes(app, settings, analyses, upload_of, language)
+
+    # ------------------------------------------------------------ for programs
+
+    @app.post("/api/verify", openapi_extra=_ANY_BODY, responses=_UPLOAD_ERRORS)
+    async def verify(request: Request, detectors: str = "") -> dict[str, Any]:
+        """Verify one file: multipart field "file", or the bytes as the body. The answer is an entry
+        of `avsafe verify --json`, with "name" in place of "path". Nothing of the file is kept."""
+        asked = tuple(part.strip() for part in detectors.split(",") if part.strip()) or None
+        async with upload_of(request) as upload:
+            verdict = await analyses.verdict(upload, asked)
+        return verdict_json(verdict, upload.name)
+
+    # ------------------------------------------------------------ soft binding resolution
+
+    @app.get("/services/supportedAlgorithms")
+    async def supported() -> dict[str, Any]:
+        """The algorithms whose values and contents are resolved here."""
+        return await asyncio.to_thread(resolution.algorithms)
+
+    def bound(alg: str, value: str, most: int) -> Response:
+        known = {one["alg"] for one in resolution.algorithms()["watermarks"]}
+        if alg not in known:
+            names = ", ".join(sorted(known))
+            return JSONResponse(_error("algorithm", f"{alg[:80]!r} is none of: {names}."), 400)
+        try:
+            with Lookup(settings.home).registry() as registry:
+                found = resolution.by_binding(registry, alg, value)
+        except resolution.BadQuery as error:
+            return JSONResponse(_error("value", f"{error}."), 400)
+        return JSONResponse(resolution.matches(((record, None) for record in found), most))
+
+    @app.get("/matches/byBinding", responses={414: {"description": "the value is too long"}})
+    async def by_binding(alg: str, value: str, most: Most = resolution.DEFAULT_MOST) -> Response:
+        """Manifests of the release that carries a mark: its algorithm, its value in base64."""
+        if len(value) > resolution.MAX_VALUE:
+            return JSONResponse(_error("value", "The value is too long."), 414)
+        return await asyncio.to_thread(bound, alg, value, most)
+
+    @app.post("/matches/byBinding")
+    async def by_binding_posted(
+        binding: pages.Binding, most: Most = resolution.DEFAULT_MOST
+    ) -> Response:
+        """The same, with the value in a JSON body."""
+        return await asyncio.to_thread(bound, binding.alg, binding.value, most)
+
+    @app.post("/matches/byContent", openapi_extra=_ANY_BODY, responses=_UPLOAD_ERRORS)
+    async def by_content(request: Request, most: Most = resolution.DEFAULT_MOST) -> Response:
+        """Manifests of releases whose mark or likeness is found in the body of any kind."""
+
+        def found(verdict: Verdict) -> Response:
+            with Lookup(settings.home).registry() as registry:
+                return JSONResponse(
+                    resolution.matches(resolution.by_content(verdict, registry), most)
+                )
+
+        async with upload_of(request) as upload:
+            verdict = await analyses.verdict(upload, ("none",))
+        if verdict.label == "unreadable":
+            return JSONResponse(
+                _error("unreadable", "The body is no media that is read here."), 415
+            )
+        return await asyncio.to_thread(found, verdict)
+
+    @app.get("/manifests/{manifest_id:path}", response_class=Response)
+    async def manifest(manifest_id: str) -> Response:
+        """The manifest store of a release, as it was signed."""
+
+        def stored() -> bytes | None:
+            with Lookup(settings.home).registry() as registry:
+                record = registry.by_manifest(manifest_id) if registry else None
+            return record.manifest if record is not None else None
+
+        data = await asyncio.to_thread(stored)
+        if data is None:
+            return JSONResponse(_error("not-found", "No release has that manifest."), 404)
+        return Response(data, media_type=resolution.MEDIA_TYPE)
+
+    # ------------------------------------------------------------ for whoever runs it
+
+    @app.get("/healthz")
+    async def alive() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def ready() -> Response:
+        """It can take an upload: there is a place, and the state folder can be written."""
+        full = analyses.inside >= settings.at_once + settings.waiting
+        problem = "full" if full else await asyncio.to_thread(_unwritable, uploads)
+        body = {"status": problem or "ok", "inside": analyses.inside}
+        return JSONResponse(body, 503 if problem else 200)
+
+    return app
+
+
+class Headers:
+    """Puts ``HEADERS`` on every answer. Plain ASGI, so that a streamed page stays a stream."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                if not scope["path"].startswith("/static/"):
+                    headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, sent if scope["type"] == "http" else send)
+
+
+def _page_routes(
+    app: FastAPI, settings: Settings, analyses: Analyses, upload_of: Any, language: str
+) -> None:
+    @app.get(f"/{language}/", include_in_schema=False)
+    async def form() -> Response:
+        return pages.form(settings, language)
+
+    @app.post(f"/{language}/verify", include_in_schema=False)
+    async def verify_page(request: Request) -> Response:
+        # The upload outlives this function: the page is written while it is analysed.
+        context = upload_of(request)
+        upload = await context.__aenter__()
+        return pages.verdict(settings, language, upload, analyses, context)
+
+
+def _language(request: Request) -> str:
+    first = request.url.path.strip("/").partition("/")[0]
+    return first if first in languages() else preferred(request.headers.get("accept-language", ""))
+
+
+def _unwritable(folder: Any) -> str:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = folder / ".ready"
+        probe.write_bytes(b"")
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        return f"the state folder cannot be written ({type(error).__name__})"
+    return ""
+
+
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message}}
+
+
+_ANY_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    }
+}
+_UPLOAD_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "no file, or a broken form"},
+    408: {"description": "the upload took too long"},
+    413: {"description": "the file is too large"},
+    415: {"description": "not a file"},
+    503: {"description": "too many are waiting; see Retry-After"},
+}
