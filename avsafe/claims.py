@@ -123,6 +123,20 @@ def intent(
             "obligations": [str(item) for item in decision.obligations],
             "policy_sha256": decision.policy_sha256,
         },
+    } | _approved(request, salt)
+
+
+def _approved(request: GenerationRequest, salt: bytes) -> dict[str, Any]:
+    """Who let a review pass, as a salted hash, and over which rules; the reason is personal text
+    and stays in the queue."""
+    if request.approval is None:
+        return {}
+    return {
+        "approval": {
+            "reviewer": prompt_hash(request.approval.reviewer, salt),
+            "rules": list(request.approval.rules),
+            "at": request.approval.at,
+        }
     }
 
 

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from avsafe import claims, likeness, media, pipeline, plugins
+from avsafe.errors import Cancelled as CancelledError
 from avsafe.errors import UsageError
 from avsafe.settlement import refuse_unless_allowed, settled
 from avsafe.staging import final_path, open_stage
@@ -80,7 +81,7 @@ def generate(
                 quota=quota,
             )
         ledger.intent(release_id, claims.intent(request, decision, info, salt))  # 2
-        refuse_unless_allowed(decision)
+        refuse_unless_allowed(decision, request.approval)
         with meter.step("generate"):  # 3
             made = make()
         raw, label = pipeline.labelled(pipeline.checked(made, info, final), decision)  # 4
@@ -103,6 +104,8 @@ def generate(
                 timestamp_url=workspace.timestamp_url,
                 consume=True,
             )
+        if cancelled():  # until here nothing is released; from here on it is
+            raise CancelledError("Stopped before the release.")
         released = claims.release(stage, raw, decision, manifest, signed, marked, meter)
         registry.add_release(  # 8
             claims.record(request, info, released, signed.manifest_bytes, marked.features, salt)

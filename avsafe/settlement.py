@@ -9,7 +9,7 @@ from pathlib import Path
 from avsafe.errors import AvsafeError, Cancelled, Denied, NeedsReview
 from avsafe.home import Home
 from avsafe.media import sha256_of
-from avsafe.types import Decision, Effect
+from avsafe.types import Approval, Decision, Effect
 from avsafe.workspace import Workspace
 
 
@@ -35,14 +35,20 @@ def settled(workspace: Workspace, release_id: str, user: str) -> Iterator[int]:
     workspace.registry.settle(reservation.id, kept=True)
 
 
-def refuse_unless_allowed(decision: Decision) -> None:
-    """Raise Denied or NeedsReview, in the words of the rules that decided."""
+def refuse_unless_allowed(decision: Decision, approval: Approval | None = None) -> None:
+    """Raise Denied or NeedsReview, in the words of the rules that decided.
+
+    An approval lets a review pass when it names every rule that asks for it: one that a changed
+    policy adds was not looked at.
+    """
     if decision.effect is Effect.ALLOW:
         return
     words = " ".join(decision.reasons)
     rules = ", ".join(decision.rules)
     appeal = f" Appeal: {decision.appeal}" if decision.appeal else ""
     if decision.effect is Effect.REVIEW:
+        if approval is not None and set(decision.rules) <= set(approval.rules):
+            return
         raise NeedsReview(f"A reviewer must look first: {words} ({rules}){appeal}", decision)
     raise Denied(f"Denied: {words} ({rules}){appeal}", decision)
 

@@ -155,6 +155,16 @@ class InputMedia:
 
 
 @dataclass(frozen=True)
+class Approval:
+    """A reviewer looked at a request that these rules had sent to review, and let it pass."""
+
+    reviewer: str
+    rules: tuple[str, ...]
+    reason: str
+    at: str  # RFC 3339
+
+
+@dataclass(frozen=True)
 class GenerationRequest:
     principal: Principal
     task: Task
@@ -169,6 +179,7 @@ class GenerationRequest:
     height: int | None = None
     duration_s: float | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    approval: Approval | None = None  # from the review queue, never from a client
 
 
 class Effect(StrEnum):

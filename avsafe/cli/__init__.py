@@ -13,6 +13,9 @@ import typer
 from avsafe.cli import (
     bench,
     consent,
+from avsafe.cli import (
+    bench,
+    consent,
     detectors,
     generators,
     keys,
@@ -22,6 +25,17 @@ from avsafe.cli import (
     registry,
     serve,
     system,
+    users,
+)
+    generators,
+    keys,
+    ledger,
+    media,
+    policy,
+    registry,
+    serve,
+    system,
+    users,
 )
 from avsafe.cli.gallery.command import gallery
 from avsafe.cli.shell import report_error
@@ -47,6 +61,7 @@ app.add_typer(registry.app, name="registry")
 app.add_typer(bench.app, name="bench")
 app.add_typer(generators.app, name="generators")
 app.add_typer(detectors.app, name="detectors")
+app.add_typer(users.app, name="users")
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-HEAD = "0001"  # the newest migration
+HEAD = "0002"  # the newest migration
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -123,4 +123,73 @@ reservations = Table(
     Column("created_at", UtcTime(), nullable=False),
     Column("state", String(16), nullable=False),  # held | kept
     Index("ix_reservations_user", "user", "created_at"),
+)
+
+# ------------------------------------------------------------ the service
+
+teams = Table(
+    "teams",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("created_at", UtcTime(), nullable=False),
+    Column("daily_quota", Integer),  # releases a day of each member; None: the installation's
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(128), nullable=False, unique=True),
+    Column("created_at", UtcTime(), nullable=False),
+    Column("suspended", Boolean, nullable=False),
+)
+
+memberships = Table(
+    "memberships",
+    metadata,
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("team", String(64), ForeignKey("teams.name", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(32), primary_key=True),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Id, primary_key=True),  # the prefix that may be shown
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("team", String(64), ForeignKey("teams.name", ondelete="CASCADE"), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),  # SHA-256 of a random 256-bit secret
+    Column("scopes", Json, nullable=False),
+    Column("created_at", UtcTime(), nullable=False),
+    Column("expires_at", UtcTime(), nullable=False),
+    Column("revoked_at", UtcTime()),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("created_at", UtcTime(), nullable=False),
+    Column("updated_at", UtcTime(), nullable=False),
+    Column("finished_at", UtcTime()),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("team", String(64), ForeignKey("teams.name", ondelete="CASCADE"), nullable=False),
+    Column("endpoint", String(32), nullable=False),  # videos | images
+    Column("idempotency_key", String(255)),
+    Column("request", Json, nullable=False),  # emptied when the job is deleted
+    Column("state", String(16), nullable=False),
+    Column("progress", Integer, nullable=False),
+    Column("stage", String(64), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("worker", String(64)),
+    Column("lease_until", UtcTime()),
+    Column("cancel", Boolean, nullable=False),
+    Column("output", String(255)),  # name of the released file in the job's folder
+    Column("release_id", String(64)),
+    Column("error", Json),  # code, message, appeal
+    Column("decision", Json),
+    Column("approval", Json),
+    UniqueConstraint("user_id", "idempotency_key", name="uq_jobs_idempotency"),
+    Index("ix_jobs_state", "state", "created_at"),
+    Index("ix_jobs_team", "team", "created_at"),
 )

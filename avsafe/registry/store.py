@@ -1,15 +1,8 @@
-"""The registry: one database that answers "which release is this?".
-
-SQLite by default (WAL, synchronous=FULL, foreign keys on), PostgreSQL by URL. Every write is one
-transaction; on SQLite writers also queue at a file lock, because SQLite 3.7.0 to 3.51.2 can lose a
-reset write-ahead log when two connections write in the same instant.
-"""
+"""The registry: tables that answer "which release is this?"."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -17,25 +10,20 @@ from typing import Any, Self
 
 from sqlalchemy import (
     Connection,
-    Engine,
-    create_engine,
     delete,
-    event,
     func,
     insert,
     select,
     text,
     update,
 )
-from sqlalchemy.exc import IntegrityError, StatementError
 
 from avsafe.errors import RegistryError
-from avsafe.home import locked
-from avsafe.registry import lookup, migrate, rows
+from avsafe.registry import lookup, rows
+from avsafe.registry.database import Database
 from avsafe.registry.fingerprint import Fingerprint, compare
 from avsafe.registry.records import Match, ReleaseRecord, Reservation
 from avsafe.registry.schema import (
-    HEAD,
     fingerprints,
     manifests,
     releases,
@@ -55,42 +43,16 @@ class Registry:
     True
     """
 
-    def __init__(self, engine: Engine, path: Path | None) -> None:
-        self._engine = engine
-        self._path = path
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     @classmethod
     def open(cls, location: Path | str) -> Registry:
-        """Open a registry, or make one; brings an older one to the newest schema.
-
-        ``location`` is a file, or a database URL such as ``postgresql+psycopg://host/avsafe``.
-        Raises RegistryError when it is not a registry, or was written by a newer avsafe.
-        """
-        path = None if "://" in str(location) else Path(location)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        engine = create_engine(f"sqlite:///{path}" if path else str(location))
-        if engine.dialect.name == "sqlite":
-            event.listen(engine, "connect", _on_connect)
-            event.listen(engine, "begin", _on_begin)
-        registry = cls(engine, path)
-        try:
-            # Locked: two processes that make one file at once trip over its journal mode.
-            with registry._queued(), registry._reading() as connection:
-                found = migrate.version(connection)
-            if found != HEAD:
-                with registry._writing() as connection:
-                    migrate.upgrade(connection)
-                if path is not None:
-                    path.chmod(0o600)
-        except BaseException:
-            engine.dispose()
-            raise
-        return registry
+        """Open a registry, or make one (``Database.open``)."""
+        return cls(Database.open(location))
 
     def close(self) -> None:
-        with self._queued():  # the last connection to close writes the log back
-            self._engine.dispose()
+        self.database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +72,7 @@ class Registry:
 
         Raises RegistryError when the release, its manifest or one of its numbers is known.
         """
-        with self._writing() as connection:
+        with self.database.writing() as connection:
             self._refuse_known(connection, record)
             rows.insert(connection, record)
 
@@ -119,7 +81,7 @@ class Registry:
 
         For a job that failed after its row was written. To erase a person use ``forget``.
         """
-        with self._writing() as connection:
+        with self.database.writing() as connection:
             return connection.execute(delete(releases).where(_is(release_id))).rowcount > 0
 
     def set_state(self, release_id: str, state: str) -> None:
@@ -134,7 +96,7 @@ class Registry:
         self._change(release_id, sha256=sha256.lower())
 
     def _change(self, release_id: str, **values: str) -> None:
-        with self._writing() as connection:
+        with self.database.writing() as connection:
             if not connection.execute(
                 update(releases).where(_is(release_id)).values(**values)
             ).rowcount:
@@ -147,7 +109,7 @@ class Registry:
         manifest and fingerprint stay, so that the media is still recognised. Raises RegistryError
         for an unknown release.
         """
-        with self._writing() as connection:
+        with self.database.writing() as connection:
             row = connection.execute(select(releases.c.decision).where(_is(release_id))).first()
             if row is None:
                 raise _unknown(release_id)
@@ -164,10 +126,7 @@ class Registry:
                     forgotten_at=datetime.now(UTC),
                 )
             )
-        if self._path is not None:  # the write-ahead log still holds the old page
-            with self._queued(), self._engine.connect() as connection:
-                outside = connection.execution_options(isolation_level="AUTOCOMMIT")
-                outside.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.database.truncate_log()
 
     def get(self, release_id: str) -> ReleaseRecord | None:
         return self._one(releases.c.id == release_id)
@@ -181,7 +140,7 @@ class Registry:
             .where(releases.c.id >= start, releases.c.id < start + "\U0010ffff")
             .limit(2)
         )
-        with self._reading() as connection:
+        with self.database.reading() as connection:
             found = connection.execute(query).scalars().all()
         record = self.get(found[0]) if len(found) == 1 else None
         if record is None:
@@ -204,7 +163,7 @@ class Registry:
         return self._one(releases.c.id.in_(rows.carrying(algorithm, payload)))
 
     def payload_taken(self, algorithm: str, payload: int) -> bool:
-        with self._reading() as connection:
+        with self.database.reading() as connection:
             return rows.taken(connection, algorithm, payload) is not None
 
     def by_fingerprint(self, query: Fingerprint) -> Match | None:
@@ -218,7 +177,7 @@ class Registry:
         that come near: time grows linearly with their number (docs/registry.md has figures).
         """
         found = []
-        with self._reading() as connection:
+        with self.database.reading() as connection:
             for release_id in lookup.candidates(connection, query):
                 data = connection.execute(
                     select(fingerprints.c.data).where(fingerprints.c.release_id == release_id)
@@ -244,12 +203,12 @@ class Registry:
             .limit(limit)
             .offset(offset)
         )
-        with self._reading() as connection:
+        with self.database.reading() as connection:
             return tuple(rows.read(connection, row) for row in connection.execute(order).all())
 
     def count(self) -> int:
         """How many releases there are."""
-        with self._reading() as connection:
+        with self.database.reading() as connection:
             return connection.execute(select(func.count()).select_from(releases)).scalar_one()
 
     # ------------------------------------------------------------ quota
@@ -260,7 +219,7 @@ class Registry:
         A job whose process died keeps its place until the window has passed.
         """
         now = datetime.now(UTC)
-        with self._writing() as connection:
+        with self.database.writing() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(
                     text("SELECT pg_advisory_xact_lock(hashtextextended(:user, 0))"), {"user": user}
@@ -289,7 +248,7 @@ class Registry:
         """
         held = (reservations.c.id == reservation_id) & (reservations.c.state == "held")
         change = update(reservations).values(state="kept") if kept else delete(reservations)
-        with self._writing() as connection:
+        with self.database.writing() as connection:
             if not connection.execute(change.where(held)).rowcount:
                 raise RegistryError(
                     f"No open reservation {reservation_id}: it is unknown or was settled before."
@@ -299,7 +258,7 @@ class Registry:
 
     def _one(self, condition: Any) -> ReleaseRecord | None:
         query = select(releases).where(condition).order_by(releases.c.created_at.desc()).limit(1)
-        with self._reading() as connection:
+        with self.database.reading() as connection:
             row = connection.execute(query).first()
             return rows.read(connection, row) if row else None
 
@@ -319,20 +278,6 @@ class Registry:
                     "draw another payload and mark again."
                 )
 
-    def _queued(self) -> AbstractContextManager[None]:
-        return _queue(self._path) if self._path is not None else nullcontext()
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with _typed(), self._engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        engine = self._engine.execution_options(avsafe_write=True)
-        with self._queued(), _typed(), engine.begin() as connection:
-            yield connection
-
 
 def _is(release_id: str) -> Any:
     return releases.c.id == release_id
@@ -340,41 +285,3 @@ def _is(release_id: str) -> Any:
 
 def _unknown(release_id: str) -> RegistryError:
     return RegistryError(f"The registry holds no release {release_id}.")
-
-
-@contextmanager
-def _typed() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError as error:
-        raise RegistryError(
-            f"The registry refuses a duplicate or a stray row: {error.orig}."
-        ) from error
-    except StatementError as error:
-        raise RegistryError(f"The registry cannot be used: {error.orig}.") from error
-
-
-@contextmanager
-def _queue(path: Path) -> Iterator[None]:
-    try:
-        with locked(path.with_name(path.name + ".lock"), timeout_s=_BUSY_S):
-            yield
-    except (TimeoutError, PermissionError) as error:
-        raise RegistryError(f"The registry cannot be locked. {error}") from error
-
-
-def _on_connect(driver: Any, _record: Any) -> None:
-    driver.isolation_level = None  # transactions are begun below, not by the driver
-    for pragma in (
-        f"busy_timeout = {int(_BUSY_S * 1000)}",
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        "secure_delete = ON",  # erased personal fields are overwritten
-    ):
-        driver.execute(f"PRAGMA {pragma}")
-
-
-def _on_begin(connection: Connection) -> None:
-    write = connection.get_execution_options().get("avsafe_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -21,8 +21,10 @@ from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 
 from avsafe.errors import AvsafeError, UsageError
+from avsafe.registry.database import Database
 from avsafe.server import pages, resolution
 from avsafe.server.analysis import Analyses
+from avsafe.server.gateway import gateway
 from avsafe.server.plain import verdict_json
 from avsafe.server.settings import Settings
 from avsafe.server.uploads import BadUpload, Upload, received, sweep
@@ -65,10 +67,14 @@ def create_app(settings: Settings) -> FastAPI:
     uploads = settings.home.root / UPLOADS
     analyses = Analyses(settings)
 
+    database = Database.open(settings.home.ensure().registry) if settings.generate else None
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sweep(uploads)
         yield
+        if database is not None:
+            database.close()
 
     app = FastAPI(
         title="avsafe",
@@ -86,16 +92,16 @@ def create_app(settings: Settings) -> FastAPI:
             analyses.place(),
             received(
                 request, uploads, max_bytes=settings.max_upload_bytes, within_s=settings.receive_s
-            ) as upload,
+            ) as form,
         ):
-            yield upload
+            yield form.file
 
     # ------------------------------------------------------------ what goes wrong
 
     @app.exception_handler(BadUpload)
     async def bad_upload(request: Request, error: BadUpload) -> Response:
         retry = {"Retry-After": "60"} if error.status == 503 else {}
-        if request.url.path.startswith(("/api/", "/matches/")):
+        if request.url.path.startswith(("/api/", "/matches/", "/v1/")):
             return JSONResponse(_error(error.code, str(error)), error.status, headers=retry)
         return pages.error(settings, _language(request), error.code, error.status, retry)
 
@@ -194,6 +200,9 @@ def create_app(settings: Settings) -> FastAPI:
         if data is None:
             return JSONResponse(_error("not-found", "No release has that manifest."), 404)
         return Response(data, media_type=resolution.MEDIA_TYPE)
+
+    if database is not None:
+        gateway(app, settings, database)
 
     # ------------------------------------------------------------ for whoever runs it
 

@@ -12,6 +12,12 @@ from avsafe.home import Home
 from avsafe.media import Limits
 
 PREFIX = "AVSAFE_SERVE_"
+# Generators that a client may name unless the setting says others. Those that run a command line,
+# load a model by path or call a server are not among them: their parameters reach the machine.
+EMBEDDED = (
+    "world", "two-stage", "one-pass", "portrait", "photo-motion", "cinemagraph", "stylize",
+    "inpaint", "edit", "foley", "talking-head",
+)  # fmt: skip
 MIB = 1 << 20
 
 
@@ -29,11 +35,14 @@ class Settings:
     waiting: int = 256
     receive_s: float = 600.0  # an upload that takes longer is dropped
     detectors: str = "all"
+    generators: str = ",".join(EMBEDDED)  # what clients may name as "model"
+    generate: bool = False  # the gateway beside the verify page (avsafe serve --generate)
+    keep_days: int = 30  # released files of jobs; after that only the registry knows them
     feedback: str = ""  # mailto: or https: address for corrections; shown where it is set
     operator: str = ""  # who runs this service, shown at the foot
 
     def __post_init__(self) -> None:
-        for name in ("max_upload_mb", "at_once", "receive_s"):
+        for name in ("max_upload_mb", "at_once", "receive_s", "keep_days"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{PREFIX}{name.upper()} must be greater than zero.")
         if self.waiting < 0:
@@ -44,6 +53,11 @@ class Settings:
     @property
     def max_upload_bytes(self) -> int:
         return self.max_upload_mb * MIB
+
+    @property
+    def offered(self) -> tuple[str, ...]:
+        """Names of the generators that clients may use."""
+        return tuple(name.strip() for name in self.generators.split(",") if name.strip())
 
     @property
     def limits(self) -> Limits:
@@ -72,6 +86,10 @@ class Settings:
 
 
 def _value(key: str, text: str, kind: str) -> Any:
+    if kind == "bool":
+        if text.lower() not in ("0", "1", "false", "true"):
+            raise UsageError(f"{key} is 0 or 1, not {text!r}.")
+        return text.lower() in ("1", "true")
     try:
         return {"int": int, "float": float, "str": str}[kind](text)
     except ValueError:

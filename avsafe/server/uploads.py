@@ -1,7 +1,7 @@
-"""An upload, streamed to a private folder under a random name, with a cap on its bytes.
+"""Uploads, streamed to a private folder under random names, with a cap on their bytes.
 
-One file of a form (multipart/form-data, field "file"), or the body as it is. What the sender calls
-the file is only ever shown, never used as a path.
+Files and short texts of a form (multipart/form-data), or the body as it is. What the sender calls a
+file is only ever shown, never used as a path.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import asyncio
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,9 +21,10 @@ from avsafe.errors import AvsafeError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-FIELD = "file"
+FILE = "file"  # the field of a form that holds the one file; also what a bare body counts as
 NAME_LENGTH = 120  # of the shown name
 _HEADERS = 16 * 1024  # bytes that the headers of all parts may have
+_TEXTS = 64 * 1024  # bytes that all texts of a form may have
 _STALE_S = 3600.0
 
 
@@ -42,33 +43,51 @@ class Upload:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class Form:
+    """What came: files and texts by field, and the folder that holds the files."""
+
+    folder: Path
+    files: dict[str, Upload] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Upload:
+        """The one file. Raises BadUpload when there is none, or an empty one."""
+        found = self.files.get(FILE)
+        if found is None or not found.size_bytes:
+            raise BadUpload(400, "no-file", "There was no file, or an empty one.")
+        return found
+
+
 @asynccontextmanager
 async def received(
-    request: Request, folder: Path, *, max_bytes: int, within_s: float
-) -> AsyncIterator[Upload]:
-    """The upload of a request while the context is open; afterwards nothing of it is left.
+    request: Request,
+    folder: Path,
+    *,
+    max_bytes: int,
+    within_s: float,
+    files: Collection[str] = (FILE,),
+) -> AsyncIterator[Form]:
+    """What a request brings, while the context is open; afterwards nothing of it is left.
 
-    Raises BadUpload: too large (413), no file or an empty one (400), another content type (415),
-    too slow (408), broken form (400).
+    ``files`` are the fields that may be files; ``max_bytes`` is for all of them together. Raises
+    BadUpload: too large (413), another content type (415), too slow (408), broken form (400).
     """
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes + _HEADERS:
+    if declared.isdecimal() and int(declared) > max_bytes + _HEADERS + _TEXTS:
         raise _too_large(max_bytes)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     own = folder / secrets.token_hex(16)
     own.mkdir(mode=0o700)
     try:
-        path = own / "upload"
-        with path.open("xb") as file:
-            sink = _Sink(file, max_bytes)
+        with _Sink(own, max_bytes) as sink:
             try:
                 async with asyncio.timeout(within_s):
-                    name = await _take(request, sink)
+                    await _take(request, sink, files)
             except TimeoutError:
                 raise BadUpload(408, "too-slow", "The upload took too long.") from None
-        if not sink.size:
-            raise BadUpload(400, "no-file", "There was no file, or an empty one.")
-        yield Upload(path, shown_name(name), sink.size)
+        yield sink.form
     finally:
         shutil.rmtree(own, ignore_errors=True)
 
@@ -95,50 +114,89 @@ def shown_name(name: str) -> str:
 
 
 class _Sink:
-    def __init__(self, file: BinaryIO, max_bytes: int) -> None:
-        self._file, self._max_bytes, self.size = file, max_bytes, 0
+    """Where the parts go: files under random names, texts into memory."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.form = Form(folder)
+        self._max_bytes, self._size, self._texts = max_bytes, 0, 0
+        self._file: BinaryIO | None = None
+        self._field, self._name, self._path = "", "", folder
+        self._text = bytearray()
+
+    def __enter__(self) -> _Sink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def open_file(self, field_name: str, name: str) -> None:
+        self._field, self._name = field_name, shown_name(name)
+        self._path = self.form.folder / secrets.token_hex(8)
+        self._file = self._path.open("xb")
+        self._began = self._size
+
+    def open_text(self, field_name: str) -> None:
+        self._field, self._text = field_name, bytearray()
 
     def write(self, data: bytes) -> None:
-        self.size += len(data)
-        if self.size > self._max_bytes:
+        if self._file is None:
+            self._texts += len(data)
+            if self._texts > _TEXTS:
+                raise BadUpload(413, "too-large", "The texts of the form are too long.")
+            self._text += data
+            return
+        self._size += len(data)
+        if self._size > self._max_bytes:
             raise _too_large(self._max_bytes)
         self._file.write(data)
+
+    def close_part(self) -> None:
+        if self._file is None:
+            self.form.texts[self._field] = self._text.decode("utf-8", errors="replace")
+            return
+        self._file.close()
+        self._file = None
+        self.form.files[self._field] = Upload(self._path, self._name, self._size - self._began)
 
 
 def _too_large(max_bytes: int) -> BadUpload:
     return BadUpload(413, "too-large", f"The file has more than {max_bytes >> 20} MB.")
 
 
-async def _take(request: Request, sink: _Sink) -> str:
-    """Stream the body into the sink; the sender's name of the file."""
+async def _take(request: Request, sink: _Sink, files: Collection[str]) -> None:
+    """Stream the body into the sink."""
     from python_multipart.multipart import parse_options_header
 
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind == b"application/x-www-form-urlencoded":
         raise BadUpload(415, "no-form", "Send the file as multipart/form-data or as the body.")
-    if kind != b"multipart/form-data":
+    if kind == b"multipart/form-data":
+        form = _Parts(options.get(b"boundary", b""), sink, files)
         async for chunk in request.stream():
-            await asyncio.to_thread(sink.write, chunk)
-        return request.headers.get("x-filename", "")
-    form = _Form(options.get(b"boundary", b""), sink)
+            await asyncio.to_thread(form.feed, chunk)
+        form.finish()
+        return
+    sink.open_file(FILE, request.headers.get("x-filename", ""))
     async for chunk in request.stream():
-        await asyncio.to_thread(form.feed, chunk)
-    return form.finish()
+        await asyncio.to_thread(sink.write, chunk)
+    sink.close_part()
 
 
-class _Form:
-    """One file out of a multipart form; other fields are read over."""
+class _Parts:
+    """The parts of a multipart form; the first of each field counts."""
 
-    def __init__(self, boundary: bytes, sink: _Sink) -> None:
+    def __init__(self, boundary: bytes, sink: _Sink, files: Collection[str]) -> None:
         from python_multipart.multipart import MultipartParser
 
         if not boundary:
             raise BadUpload(400, "bad-form", "The form has no boundary.")
-        self._sink = sink
+        self._sink, self._files = sink, files
         self._key, self._value = b"", b""
         self._headers: dict[bytes, bytes] = {}
         self._header_bytes = 0
-        self._inside, self._taken, self._ended, self.name = False, False, False, ""
+        self._seen: set[str] = set()
+        self._inside, self._ended = False, False
         self._parser = MultipartParser(
             boundary,
             callbacks={
@@ -161,12 +219,9 @@ class _Form:
         except MultipartParseError:
             raise BadUpload(400, "bad-form", "The form is broken.") from None
 
-    def finish(self) -> str:
+    def finish(self) -> None:
         if not self._ended:
             raise BadUpload(400, "bad-form", "The form ends before its end.")
-        if not self._taken:
-            raise BadUpload(400, "no-file", f"The form has no field {FIELD!r} with a file.")
-        return self.name
 
     def _begin(self) -> None:
         self._headers = {}
@@ -191,17 +246,24 @@ class _Form:
         from python_multipart.multipart import parse_options_header
 
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        wanted = options.get(b"name") == FIELD.encode() and b"filename" in options
-        self._inside = wanted and not self._taken
-        if self._inside:
-            self._taken = True
-            self.name = options[b"filename"].decode("utf-8", errors="replace")
+        name = options.get(b"name", b"").decode("utf-8", errors="replace")
+        is_file = b"filename" in options
+        self._inside = name not in self._seen and (not is_file or name in self._files)
+        if not self._inside:
+            return
+        self._seen.add(name)
+        if is_file:
+            self._sink.open_file(name, options[b"filename"].decode("utf-8", errors="replace"))
+        else:
+            self._sink.open_text(name)
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._inside:
             self._sink.write(data[start:end])
 
     def _part_end(self) -> None:
+        if self._inside:
+            self._sink.close_part()
         self._inside = False
 
     def _end(self) -> None:

@@ -23,7 +23,10 @@ def test_the_head_is_the_newest_migration() -> None:
 
 
 def test_migrations_make_what_the_code_declares(tmp_path: Path) -> None:
-    with Registry.open(tmp_path / "r.db") as registry, registry._engine.connect() as connection:
+    with (
+        Registry.open(tmp_path / "r.db") as registry,
+        registry.database.engine.connect() as connection,
+    ):
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "compare_server_default": True}
         )

@@ -301,7 +301,7 @@ def test_old_reservations_do_not_pile_up(registry: Registry, tmp_path: Path) -> 
 
 
 def test_settings_of_the_connection(registry: Registry) -> None:
-    with registry._engine.connect() as connection:
+    with registry.database.engine.connect() as connection:
         found = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")

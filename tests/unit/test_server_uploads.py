@@ -44,7 +44,8 @@ def part(data: bytes, name: bytes = b"file", filename: bytes | None = b"a.png") 
 
 def take(asked, folder, *, max_bytes=1000, within_s=5.0):
     async def run():
-        async with received(asked, folder, max_bytes=max_bytes, within_s=within_s) as upload:
+        async with received(asked, folder, max_bytes=max_bytes, within_s=within_s) as form:
+            upload = form.file
             assert upload.path.parent.stat().st_mode & 0o077 == 0
             return upload, upload.path.read_bytes()
 
@@ -79,6 +80,28 @@ def test_a_body_is_a_file(tmp_path):
     assert (found, upload.name) == (b"abcd", "x.png")
 
 
+def test_files_and_texts_by_field(tmp_path):
+    whole = (
+        part(b"a red ball", b"prompt", None)
+        + part(b"face", b"portrait")
+        + part(b"x" * 900, b"unasked")
+        + part(b"sound", b"voice", b"v.wav")
+        + part(b"second", b"prompt", None)
+        + b"--xyz--\r\n"
+    )
+
+    async def run():
+        async with received(
+            request([whole]), tmp_path, max_bytes=10, within_s=5.0, files=("portrait", "voice")
+        ) as form:
+            return form.texts, {k: u.path.read_bytes() for k, u in form.files.items()}
+
+    texts, files = asyncio.run(run())
+    assert texts == {"prompt": "a red ball"}
+    assert files == {"portrait": b"face", "voice": b"sound"}
+    assert left(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("asked", "status"),
     [
@@ -95,6 +118,7 @@ def test_a_body_is_a_file(tmp_path):
         (request([b"file=x"], kind="application/x-www-form-urlencoded"), 415),
         (request([BOUNDARY + b"\r\nA: " + b"b" * 50_000 + b"\r\n\r\nx"]), 400),
         (request([(BOUNDARY + b"\r\nA: b\r\n\r\nx\r\n") * 20_000]), 400),
+        (request([part(b"x" * 70_000, b"prompt", None)]), 413),
     ],
 )
 def test_what_is_no_upload_is_refused_and_leaves_nothing(tmp_path, asked, status):

@@ -1,0 +1,148 @@
+"""One database for the registry and the service: SQLite by default, PostgreSQL by URL.
+
+SQLite has WAL, synchronous=FULL and foreign keys on. Every write is one transaction; on SQLite
+writers also queue at a file lock, because SQLite 3.7.0 to 3.51.2 can lose a reset write-ahead log
+when two connections write in the same instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from avsafe.errors import RegistryError
+from avsafe.home import locked
+from avsafe.registry import migrate
+from avsafe.registry.schema import HEAD
+
+_BUSY_S = 60.0
+
+
+class Database:
+    """Open with ``Database.open``; a context manager. May be shared by threads.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder, Database.open(Path(folder, "r.db")) as database:
+    ...     with database.reading() as connection:
+    ...         migrate.version(connection) == HEAD
+    True
+    """
+
+    def __init__(self, engine: Engine, path: Path | None) -> None:
+        self.engine = engine
+        self._path = path
+
+    @classmethod
+    def open(cls, location: Path | str) -> Database:
+        """Open a database, or make one; brings an older one to the newest schema.
+
+        ``location`` is a file, or a database URL such as ``postgresql+psycopg://host/avsafe``.
+        Raises RegistryError when it is none of ours, or was written by a newer avsafe.
+        """
+        path = None if "://" in str(location) else Path(location)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        engine = create_engine(f"sqlite:///{path}" if path else str(location))
+        if engine.dialect.name == "sqlite":
+            event.listen(engine, "connect", _on_connect)
+            event.listen(engine, "begin", _on_begin)
+        database = cls(engine, path)
+        try:
+            # Locked: two processes that make one file at once trip over its journal mode.
+            with database._queued(), database.reading() as connection:
+                found = migrate.version(connection)
+            if found != HEAD:
+                with database.writing() as connection:
+                    migrate.upgrade(connection)
+                if path is not None:
+                    path.chmod(0o600)
+        except BaseException:
+            engine.dispose()
+            raise
+        return database
+
+    def close(self) -> None:
+        with self._queued():  # the last connection to close writes the log back
+            self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def is_postgresql(self) -> bool:
+        return self.engine.dialect.name == "postgresql"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One transaction that only reads. Raises RegistryError."""
+        with _typed(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that writes, alone on SQLite. Raises RegistryError."""
+        engine = self.engine.execution_options(avsafe_write=True)
+        with self._queued(), _typed(), engine.begin() as connection:
+            yield connection
+
+    def truncate_log(self) -> None:
+        """Empty SQLite's write-ahead log, which holds pages as they were before an erasure."""
+        if self._path is not None:
+            with self._queued(), self.engine.connect() as connection:
+                outside = connection.execution_options(isolation_level="AUTOCOMMIT")
+                outside.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _queued(self) -> AbstractContextManager[None]:
+        return _queue(self._path) if self._path is not None else nullcontext()
+
+
+@contextmanager
+def _typed() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise RegistryError(
+            f"The registry refuses a duplicate or a stray row: {error.orig}."
+        ) from error
+    except StatementError as error:
+        raise RegistryError(f"The registry cannot be used: {error.orig}.") from error
+
+
+@contextmanager
+def _queue(path: Path) -> Iterator[None]:
+    try:
+        with locked(path.with_name(path.name + ".lock"), timeout_s=_BUSY_S):
+            yield
+    except (TimeoutError, PermissionError) as error:
+        raise RegistryError(f"The registry cannot be locked. {error}") from error
+
+
+def _on_connect(driver: Any, _record: Any) -> None:
+    driver.isolation_level = None  # transactions are begun below, not by the driver
+    for pragma in (
+        f"busy_timeout = {int(_BUSY_S * 1000)}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "secure_delete = ON",  # erased personal fields are overwritten
+    ):
+        driver.execute(f"PRAGMA {pragma}")
+
+
+def _on_begin(connection: Connection) -> None:
+    write = connection.get_execution_options().get("avsafe_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -1,0 +1,229 @@
+"""What a client asks in the OpenAI shape, as plain data for the queue and as a request to the gate.
+
+Beside the fields of that shape a client may give ours: ``task``, ``negative_prompt``, ``seed``,
+``purpose``, ``consent_ids`` (with commas between in a form), ``parameters`` (JSON in a form). Files
+come under the role that they play. Who asks is never among them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from avsafe import media, plugins
+from avsafe.errors import UsageError
+from avsafe.media import sha256_of
+from avsafe.server.uploads import Form
+from avsafe.types import Approval, GenerationRequest, InputMedia, Kind, Principal, Task
+
+# Fields that may be files, and the role that each plays.
+ROLES = {
+    "input_reference": "image", "image": "image", "video": "video", "audio": "audio",
+    "portrait": "portrait", "voice": "voice", "mask": "mask",
+}  # fmt: skip
+OURS = ("task", "negative_prompt", "seed", "purpose", "consent_ids", "parameters")
+VIDEO_FIELDS = frozenset({"model", "prompt", "seconds", "size", *OURS})
+IMAGE_FIELDS = frozenset(
+    {"model", "prompt", "n", "size", "response_format", "output_format", "quality", "style",
+     "background", "user", *OURS}
+)  # fmt: skip
+DEFAULT_GENERATOR = {
+    Task.TEXT_TO_IMAGE: "world",
+    Task.TEXT_TO_VIDEO: "world",
+    Task.IMAGE_TO_VIDEO: "photo-motion",
+    Task.STYLIZE_VIDEO: "stylize",
+    Task.CINEMAGRAPH: "cinemagraph",
+    Task.INPAINT_VIDEO: "inpaint",
+    Task.EDIT_VIDEO: "edit",
+    Task.VIDEO_TO_AUDIO: "foley",
+    Task.TALKING_HEAD: "talking-head",
+}
+LONGEST_PROMPT = 8000
+_SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
+
+
+def video(
+    fields: Mapping[str, Any], offered: Collection[str], form: Form | None = None
+) -> dict[str, Any]:
+    """Body of ``POST /v1/videos``. Raises UsageError in the client's words."""
+    _known(fields, VIDEO_FIELDS)
+    inputs = _inputs(form)
+    task = _task(fields, {one["role"] for one in inputs})
+    if task is Task.TEXT_TO_IMAGE:
+        raise UsageError("'text-to-image' belongs to /v1/images/generations.")
+    seconds = fields.get("seconds")
+    duration = None if seconds in (None, "") else _number(seconds, "seconds", 0.04, 600.0)
+    return _common(fields, task, offered) | {"duration_s": duration, "inputs": inputs}
+
+
+def image(fields: Mapping[str, Any], offered: Collection[str]) -> dict[str, Any]:
+    """Body of ``POST /v1/images/generations``. Raises UsageError."""
+    _known(fields, IMAGE_FIELDS)
+    return _common(fields, Task.TEXT_TO_IMAGE, offered) | {"duration_s": None, "inputs": []}
+
+
+def count(fields: Mapping[str, Any]) -> int:
+    """How many pictures."""
+    return int(_number(fields.get("n") or 1, "n", 1, 4))
+
+
+def keep_inputs(asked: dict[str, Any], form: Form | None, folder: Path) -> None:
+    """Move the uploaded files into the job's own folder."""
+    for one in asked["inputs"]:
+        if form is None:
+            raise UsageError("Files need multipart/form-data.")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        form.files[one["field"]].path.rename(folder / one["file"])
+
+
+def request(
+    asked: Mapping[str, Any], principal: Principal, folder: Path, approval: Mapping[str, Any] | None
+) -> GenerationRequest:
+    """What the gate is asked, from what the queue holds. Raises children of UnreadableMedia."""
+    approved = None
+    if approval is not None:
+        approved = Approval(
+            approval["reviewer"], tuple(approval["rules"]), approval["reason"], approval["at"]
+        )
+    return GenerationRequest(
+        principal=principal,
+        task=Task(asked["task"]),
+        generator=asked["generator"],
+        prompt=asked["prompt"],
+        negative_prompt=asked["negative_prompt"],
+        inputs=tuple(
+            InputMedia(media.probe(folder / one["file"]), one["role"]) for one in asked["inputs"]
+        ),
+        consent_ids=tuple(asked["consent_ids"]),
+        purpose=asked["purpose"],
+        seed=asked["seed"],
+        width=asked["width"],
+        height=asked["height"],
+        duration_s=asked["duration_s"],
+        parameters=asked["parameters"],
+        approval=approved,
+    )
+
+
+def suffix(asked: Mapping[str, Any]) -> str:
+    """Of the file that is released."""
+    return ".png" if asked["task"] == Task.TEXT_TO_IMAGE else ".mp4"
+
+
+def _common(fields: Mapping[str, Any], task: Task, offered: Collection[str]) -> dict[str, Any]:
+    name = _text(fields, "model") or DEFAULT_GENERATOR[task]
+    info = plugins.generator_info(name) if name in offered else None
+    if info is None:
+        known = ", ".join(offered)
+        raise UsageError(f"There is no model {name[:80]!r} here (models: {known}).")
+    if task not in info.tasks:
+        raise UsageError(f"{name} does not do {task} (it does: {', '.join(info.tasks)}).")
+    width, height = _size(_text(fields, "size"))
+    return {
+        "task": str(task),
+        "generator": name,
+        "prompt": _text(fields, "prompt", LONGEST_PROMPT),
+        "negative_prompt": _text(fields, "negative_prompt", LONGEST_PROMPT),
+        "purpose": _text(fields, "purpose") or "general",
+        "seed": int(_number(fields.get("seed") or 0, "seed", 0, 2**63 - 1)),
+        "consent_ids": _list(fields.get("consent_ids")),
+        "parameters": _parameters(fields.get("parameters")),
+        "width": width,
+        "height": height,
+    }
+
+
+def _known(fields: Mapping[str, Any], known: frozenset[str]) -> None:
+    if unknown := sorted(set(fields) - known):
+        raise UsageError(
+            f"The field {unknown[0][:60]!r} is not understood here (fields: "
+            f"{', '.join(sorted(known))})."
+        )
+
+
+def _inputs(form: Form | None) -> list[dict[str, str]]:
+    """Role, hash and new name of each file; the hash stands for the file in an idempotent call."""
+    found = []
+    for name, upload in sorted(form.files.items()) if form else ():
+        role = ROLES[name]
+        if name == "input_reference" and media.probe(upload.path).kind is Kind.VIDEO:
+            role = "video"
+        found.append(
+            {"field": name, "role": role, "sha256": sha256_of(upload.path), "file": f"in-{name}"}
+        )
+    return found
+
+
+def _task(fields: Mapping[str, Any], roles: set[str]) -> Task:
+    named = _text(fields, "task")
+    if named:
+        try:
+            found = Task(named)
+        except ValueError:
+            found = Task.RELEASE
+        if found is Task.RELEASE:
+            names = ", ".join(sorted(DEFAULT_GENERATOR))
+            raise UsageError(f"There is no task {named[:60]!r} (tasks: {names}).")
+        return found
+    if "portrait" in roles:
+        return Task.TALKING_HEAD
+    if "video" in roles:
+        return Task.INPAINT_VIDEO if "mask" in roles else Task.EDIT_VIDEO
+    return Task.IMAGE_TO_VIDEO if "image" in roles else Task.TEXT_TO_VIDEO
+
+
+def _text(fields: Mapping[str, Any], name: str, longest: int = 200) -> str:
+    value = fields.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UsageError(f"{name} is a text.")
+    if len(value) > longest:
+        raise UsageError(f"{name} has {len(value)} letters; at most {longest} are read.")
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise UsageError(f"{name} is not valid UTF-8.")
+    return value
+
+
+def _number(value: Any, name: str, low: float, high: float) -> float:
+    try:
+        found = float(value) if not isinstance(value, bool) else float("nan")
+    except (TypeError, ValueError):
+        found = float("nan")
+    if not low <= found <= high:
+        raise UsageError(f"{name} is a number from {low:g} to {high:g}.")
+    return found
+
+
+def _size(text: str) -> tuple[int | None, int | None]:
+    if text in ("", "auto"):
+        return None, None
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"size is WIDTHxHEIGHT, e.g. 512x512, not {text[:40]!r}.")
+    return int(match[1]), int(match[2])
+
+
+def _list(value: Any) -> list[str]:
+    if value is None:
+        return []
+    found = value.split(",") if isinstance(value, str) else value
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise UsageError("consent_ids is a list of texts.")
+    return [one.strip() for one in found if one.strip()][:50]
+
+
+def _parameters(value: Any) -> dict[str, Any]:
+    if value in (None, ""):
+        return {}
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise UsageError("parameters is a JSON object.") from None
+    if not isinstance(value, dict):
+        raise UsageError("parameters is a JSON object.")
+    return value

@@ -1,0 +1,464 @@
+"""The gateway: the OpenAI shapes of video and image generation, in front of the gate.
+
+    POST /v1/videos, GET /v1/videos, GET /v1/videos/{id}, GET /v1/videos/{id}/content,
+    POST /v1/videos/{id}/cancel, DELETE /v1/videos/{id}, POST /v1/images/generations, GET /v1/models
+    GET /api/reviews, POST /api/reviews/{id}       the review queue
+    GET /api/whoami
+
+A denial is an error with the rule's stable id as its code, its reason and where to appeal. Jobs are
+seen by their team alone: another team's job does not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel, Field
+
+from avsafe import media, plugins
+from avsafe.errors import UnreadableMedia, UsageError
+from avsafe.registry.database import Database
+from avsafe.server import asked, worker
+from avsafe.server.jobs import (
+    CANCELLED,
+    DENIED,
+    ENDED,
+    FAILED,
+    QUEUED,
+    RELEASED,
+    REVIEW,
+    RUNNING,
+    Conflict,
+    Job,
+    Jobs,
+    new_id,
+)
+from avsafe.server.people import GENERATE, Identity, NotAllowed, NotAuthenticated, People
+from avsafe.server.people import REVIEW as MAY_REVIEW
+from avsafe.server.settings import Settings
+from avsafe.server.uploads import BadUpload, received
+
+STATUS = {
+    QUEUED: "queued", RUNNING: "in_progress", REVIEW: "queued", RELEASED: "completed",
+    DENIED: "failed", FAILED: "failed", CANCELLED: "failed",
+}  # fmt: skip
+_LONGEST_JSON = 1 << 20
+_LOOK_S = 0.2
+
+
+class Review(BaseModel):
+    """A reviewer's decision."""
+
+    decision: Literal["approve", "deny"]
+    reason: str = Field(min_length=1, max_length=2000)
+
+
+async def identity(request: Request) -> Identity:
+    """Whose key came with a request."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise NotAuthenticated("Send your key as: Authorization: Bearer avs_...")
+    people: People = request.app.state.people
+    return await asyncio.to_thread(people.identify, key.strip())
+
+
+Who = Annotated[Identity, Depends(identity)]
+
+
+def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
+    """Add the routes to the service."""
+    jobs = Jobs(database)
+    app.state.people = People(database)
+    router = APIRouter()
+    uploads = settings.home.root / "uploads"
+
+    async def mine(video_id: str, who: Identity) -> Job:
+        job = await asyncio.to_thread(jobs.get, video_id, who.team)
+        if job is None:
+            raise NoSuchJob(f"There is no video {video_id[:80]!r}.")
+        return job
+
+    # ------------------------------------------------------------ videos
+
+    @router.post("/v1/videos", openapi_extra=_VIDEO_BODY)
+    async def create_video(request: Request, who: Who) -> Response:
+        """Queue a video. Beside OpenAI's fields: task, negative_prompt, seed, purpose, consent_ids,
+        parameters, and files portrait, voice, video, audio, image, mask. The header
+        Idempotency-Key makes a repeated call harmless."""
+        who.must(GENERATE)
+        key = request.headers.get("idempotency-key") or None
+        if key is not None and len(key) > 255:
+            raise UsageError("An idempotency key has at most 255 letters.")
+        async with _asked(request, settings, uploads) as (fields, form):
+            wanted = await asyncio.to_thread(asked.video, fields, settings.offered, form)
+            job_id = new_id()
+            folder = worker.folder_of(settings, job_id)
+            await asyncio.to_thread(asked.keep_inputs, wanted, form, folder)
+
+            def add() -> tuple[Job, bool]:
+                return jobs.add(
+                    who.account.id, who.team, "videos", wanted,
+                    idempotency_key=key, job_id=job_id,
+                )  # fmt: skip
+
+            try:
+                job, fresh = await asyncio.to_thread(add)
+            except BaseException:
+                worker.forget_files(settings, job_id)
+                raise
+            if not fresh:
+                worker.forget_files(settings, job_id)
+        return JSONResponse(video_json(job, settings))
+
+    @router.get("/v1/videos")
+    async def list_videos(
+        who: Who,
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        after: str | None = None,
+        order: Literal["asc", "desc"] = "desc",
+    ) -> dict[str, Any]:
+        """The team's videos."""
+        found = await asyncio.to_thread(
+            lambda: jobs.list(
+                who.team, limit=limit + 1, after=after, newest_first=order == "desc",
+                endpoint="videos",
+            )
+        )  # fmt: skip
+        data = [video_json(job, settings) for job in found[:limit]]
+        return {
+            "object": "list",
+            "data": data,
+            "first_id": data[0]["id"] if data else None,
+            "last_id": data[-1]["id"] if data else None,
+            "has_more": len(found) > limit,
+        }
+
+    @router.get("/v1/videos/{video_id}")
+    async def get_video(video_id: str, who: Who) -> dict[str, Any]:
+        """One video: its status, progress, and the error with its stable code."""
+        return video_json(await mine(video_id, who), settings)
+
+    @router.get("/v1/videos/{video_id}/content", response_class=FileResponse)
+    async def content(
+        video_id: str,
+        who: Who,
+        variant: Literal["video", "thumbnail"] = "video",
+    ) -> Response:
+        """The released file, signed and marked; or a still of it."""
+        job = await mine(video_id, who)
+        if job.state != RELEASED or job.output is None:
+            raise Conflict(f"The video is not there yet ({STATUS[job.state]}).")
+        path = worker.folder_of(settings, job.id) / job.output
+        if not path.is_file():
+            raise NoSuchJob("The file is kept no longer.")
+        if variant == "thumbnail":
+            still = await asyncio.to_thread(_still, path)
+            return Response(still, media_type="image/webp")
+        return FileResponse(path, media_type="video/mp4", filename=f"{job.id}.mp4")
+
+    @router.post("/v1/videos/{video_id}/cancel")
+    async def cancel(video_id: str, who: Who) -> dict[str, Any]:
+        """Stop it: at once while it waits, within its next step while it runs."""
+        who.must(GENERATE)
+        job = await mine(video_id, who)
+        return video_json(await asyncio.to_thread(jobs.cancel, job.id), settings)
+
+    @router.delete("/v1/videos/{video_id}")
+    async def delete(video_id: str, who: Who) -> dict[str, Any]:
+        """Take a video that has ended out of the queue, with prompt, inputs and file. The registry
+        and the ledger keep what they must, without the prompt."""
+        who.must(GENERATE)
+        job = await mine(video_id, who)
+        await asyncio.to_thread(jobs.delete, job.id)
+        await asyncio.to_thread(worker.forget_files, settings, job.id)
+        return {"id": job.id, "object": "video.deleted", "deleted": True}
+
+    # ------------------------------------------------------------ images
+
+    @router.post("/v1/images/generations", openapi_extra=_IMAGE_BODY)
+    async def images(request: Request, who: Who) -> Response:
+        """Pictures, signed and marked, as base64 PNG. Waits until they are made."""
+        who.must(GENERATE)
+        fields = await _json(request)
+        wanted = await asyncio.to_thread(asked.image, fields, settings.offered)
+        found = []
+        for number in range(asked.count(fields)):
+            one = wanted | {"seed": wanted["seed"] + number}
+            job, _ = await asyncio.to_thread(jobs.add, who.account.id, who.team, "images", one)
+            try:
+                job = await _ended(jobs, job)
+                if job.state != RELEASED or job.output is None:
+                    return _refused(job)
+                path = worker.folder_of(settings, job.id) / job.output
+                data = await asyncio.to_thread(path.read_bytes)
+                found.append({"b64_json": base64.b64encode(data).decode(), "revised_prompt": None})
+            finally:
+                await asyncio.shield(asyncio.to_thread(_leave, jobs, settings, job))
+        return JSONResponse({"created": int(time.time()), "output_format": "png", "data": found})
+
+    # ------------------------------------------------------------ what there is, who asks
+
+    @router.get("/v1/models")
+    async def models(who: Who) -> dict[str, Any]:
+        """The generators of this service."""
+
+        def listed() -> list[dict[str, Any]]:
+            infos = (plugins.generator_info(name) for name in settings.offered)
+            return [
+                {
+                    "id": info.name, "object": "model", "created": 0, "owned_by": "avsafe",
+                    "tasks": [str(task) for task in info.tasks], "licence": info.licence,
+                    "commercial_ok": info.commercial_ok, "max_seconds": info.max_duration_s,
+                }
+                for info in infos
+                if info is not None
+            ]  # fmt: skip
+
+        return {"object": "list", "data": await asyncio.to_thread(listed)}
+
+    @router.get("/api/whoami")
+    async def whoami(who: Who) -> dict[str, Any]:
+        """What the service takes you for."""
+        principal = who.principal
+        return {
+            "user": principal.user, "team": who.team, "roles": list(principal.roles),
+            "scopes": sorted(who.scopes), "suspended": principal.suspended,
+        }  # fmt: skip
+
+    # ------------------------------------------------------------ reviews
+
+    @router.get("/api/reviews")
+    async def reviews(who: Who) -> dict[str, Any]:
+        """The team's requests that wait for a reviewer, the oldest first."""
+        who.must(MAY_REVIEW)
+        found = await asyncio.to_thread(
+            lambda: jobs.list(who.team, limit=100, newest_first=False, states=(REVIEW,))
+        )
+        return {"object": "list", "data": [review_json(job) for job in found]}
+
+    @router.post("/api/reviews/{video_id}")
+    async def review(video_id: str, review: Review, who: Who) -> dict[str, Any]:
+        """Approve or deny, with a reason; nobody reviews a request of their own."""
+        who.must(MAY_REVIEW)
+        job = await mine(video_id, who)
+        if job.user_id == who.account.id:
+            raise NotAllowed("A request is reviewed by somebody else than who made it.")
+        done = await asyncio.to_thread(
+            lambda: jobs.decide(
+                job.id, approved=review.decision == "approve", reviewer=who.account.name,
+                reason=review.reason,
+            )
+        )  # fmt: skip
+        return review_json(done)
+
+    # ------------------------------------------------------------ errors
+
+    @app.exception_handler(NotAuthenticated)
+    async def no_key(_: Request, error: NotAuthenticated) -> Response:
+        answer = failure("invalid_api_key", str(error), 401, kind="invalid_request_error")
+        answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
+
+    @app.exception_handler(NotAllowed)
+    async def no_scope(_: Request, error: NotAllowed) -> Response:
+        return failure("not_allowed", str(error), 403, kind="permission_error")
+
+    @app.exception_handler(NoSuchJob)
+    async def no_job(_: Request, error: NoSuchJob) -> Response:
+        return failure("not_found", str(error), 404)
+
+    @app.exception_handler(Conflict)
+    async def conflict(_: Request, error: Conflict) -> Response:
+        return failure("conflict", str(error), 409)
+
+    @app.exception_handler(UnreadableMedia)
+    async def unreadable(_: Request, error: UnreadableMedia) -> Response:
+        return failure("unreadable_input", "An input cannot be read as media.", 400)
+
+    app.include_router(router)
+
+
+class NoSuchJob(UsageError):
+    """There is no such job for this team."""
+
+
+def video_json(job: Job, settings: Settings) -> dict[str, Any]:
+    """A job as OpenAI's video object, with ours beside: state, release_id, task."""
+    width, height = job.request.get("width"), job.request.get("height")
+    expires = None
+    if job.finished_at is not None and job.state == RELEASED:
+        expires = int(job.finished_at.timestamp()) + settings.keep_days * 86400
+    error = dict(job.error) if job.error is not None else None
+    if job.state == CANCELLED:
+        error = {"code": "cancelled", "message": "It was cancelled."}
+    return {
+        "id": job.id,
+        "object": "video",
+        "status": STATUS[job.state],
+        "state": job.state,
+        "progress": job.progress,
+        "stage": job.stage,
+        "model": job.request.get("generator"),
+        "task": job.request.get("task"),
+        "prompt": job.request.get("prompt"),
+        "size": f"{width}x{height}" if width and height else "auto",
+        "seconds": f"{job.request.get('duration_s') or 0:g}",
+        "created_at": int(job.created_at.timestamp()),
+        "completed_at": int(job.finished_at.timestamp()) if job.finished_at else None,
+        "expires_at": expires,
+        "error": error if job.state in (*ENDED, REVIEW) else None,
+        "release_id": job.release_id,
+        "remixed_from_video_id": None,
+    }
+
+
+def review_json(job: Job) -> dict[str, Any]:
+    """What a reviewer sees: the request, and why it waits."""
+    return {
+        "id": job.id,
+        "state": job.state,
+        "created_at": job.created_at.astimezone(UTC).isoformat(timespec="seconds"),
+        "request": {k: v for k, v in job.request.items() if k != "inputs"}
+        | {"inputs": [{"role": one["role"], "sha256": one["sha256"]}
+                      for one in job.request.get("inputs", ())]},
+        "decision": job.decision,
+        "approval": job.approval,
+    }  # fmt: skip
+
+
+def failure(code: str, message: str, status: int, *, kind: str = "invalid_request_error",
+            **more: Any) -> JSONResponse:  # fmt: skip
+    """An error in OpenAI's shape."""
+    body = {"message": message, "type": kind, "param": None, "code": code} | more
+    return JSONResponse({"error": body}, status)
+
+
+def _refused(job: Job) -> JSONResponse:
+    error = dict(job.error or {"code": job.state, "message": f"It ended as {job.state}."})
+    status = 403 if job.state in (DENIED, REVIEW) else 500 if job.state == FAILED else 409
+    more = {k: error[k] for k in ("rules", "appeal") if k in error} | {"state": job.state}
+    return failure(str(error["code"]), str(error["message"]), status, kind="policy_error"
+                   if status == 403 else "generation_error", **more)  # fmt: skip
+
+
+async def _ended(jobs: Jobs, job: Job) -> Job:
+    while True:
+        found = await asyncio.to_thread(jobs.get, job.id)
+        if found is None:
+            return job
+        if found.state in (*ENDED, REVIEW):
+            return found
+        await asyncio.sleep(_LOOK_S)
+
+
+def _leave(jobs: Jobs, settings: Settings, job: Job) -> None:
+    """A picture is handed over at once: nothing of its job stays, whoever hung up meanwhile."""
+    try:
+        if job.state not in (*ENDED, REVIEW):
+            job = jobs.cancel(job.id)
+        if job.state in ENDED:
+            jobs.delete(job.id)
+            worker.forget_files(settings, job.id)
+    except UsageError:
+        pass  # it ended in between; the sweep takes it
+
+
+@asynccontextmanager
+async def _asked(
+    request: Request, settings: Settings, uploads: Path
+) -> AsyncIterator[tuple[dict[str, Any], Any]]:
+    """Fields and files of a request: JSON, or a form."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        yield await _json(request), None
+        return
+    async with received(
+        request, uploads, max_bytes=settings.max_upload_bytes, within_s=settings.receive_s,
+        files=tuple(asked.ROLES),
+    ) as form:  # fmt: skip
+        yield dict(form.texts), form
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LONGEST_JSON:
+            raise BadUpload(413, "too-large", "The request is too long.")
+    try:
+        found = json.loads(bytes(body))
+    except (ValueError, RecursionError):
+        raise UsageError("The body is no JSON.") from None
+    if not isinstance(found, dict):
+        raise UsageError("The body is a JSON object.")
+    return found
+
+
+def _still(path: Path) -> bytes:
+    from PIL import Image
+
+    frames = media.decode(path).frames
+    if frames is None:
+        raise Conflict("It has no pictures.")
+    frame = next(iter(frames))
+    out = io.BytesIO()
+    picture = Image.fromarray(frame)
+    picture.thumbnail((640, 640))
+    picture.save(out, "WEBP", quality=80)
+    return out.getvalue()
+
+
+def expired(job: Job, settings: Settings, now: datetime) -> bool:
+    """Whether its file need not be kept any longer."""
+    ended = job.finished_at
+    return ended is not None and (now - ended).total_seconds() > settings.keep_days * 86400
+
+
+_FIELDS: dict[str, Any] = {
+    "model": {"type": "string"},
+    "prompt": {"type": "string"},
+    "size": {"type": "string", "examples": ["512x512"]},
+    "task": {"type": "string"},
+    "negative_prompt": {"type": "string"},
+    "seed": {"type": "integer", "minimum": 0},
+    "purpose": {"type": "string"},
+    "consent_ids": {"type": "array", "items": {"type": "string"}},
+    "parameters": {"type": "object"},
+}
+_VIDEO = {"type": "object", "properties": _FIELDS | {"seconds": {"type": "string"}}}
+_FILES = {name: {"type": "string", "format": "binary"} for name in asked.ROLES}
+_VIDEO_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _VIDEO},
+            "multipart/form-data": {
+                "schema": _VIDEO | {"properties": _VIDEO["properties"] | _FILES}
+            },
+        },
+    }
+}
+_IMAGE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": _FIELDS | {"n": {"type": "integer", "minimum": 1, "maximum": 4}},
+                }
+            }
+        },
+    }
+}

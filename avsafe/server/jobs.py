@@ -1,0 +1,343 @@
+"""The queue of the service: jobs with leases, so that a worker may die and no job is lost.
+
+    queued -> running -> released | denied | failed | cancelled
+                      -> review -> queued (approved) | denied
+    running, lease run out -> running again, by another worker; failed after ``MAX_ATTEMPTS``
+
+A worker holds a job by its lease and says every few seconds that it lives. Whatever it reports
+counts only while the lease is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from avsafe.errors import AvsafeError, RegistryError, UsageError
+from avsafe.registry.database import Database
+from avsafe.registry.schema import jobs
+
+QUEUED, RUNNING, REVIEW = "queued", "running", "review"
+RELEASED, DENIED, FAILED, CANCELLED = "released", "denied", "failed", "cancelled"
+ENDED = (RELEASED, DENIED, FAILED, CANCELLED)
+LEASE_S = 60.0
+MAX_ATTEMPTS = 3
+
+
+class Lost(AvsafeError):
+    """The lease ran out and another worker has the job."""
+
+
+class Conflict(UsageError):
+    """An idempotency key that was used for another request."""
+
+
+@dataclass(frozen=True)
+class Job:
+    id: str
+    created_at: datetime
+    updated_at: datetime
+    user_id: str
+    team: str
+    endpoint: str  # videos | images
+    request: Mapping[str, Any]
+    state: str
+    progress: int = 0  # percent
+    stage: str = ""
+    attempts: int = 0
+    worker: str | None = None
+    cancel: bool = False
+    finished_at: datetime | None = None
+    output: str | None = None
+    release_id: str | None = None
+    error: Mapping[str, Any] | None = None
+    decision: Mapping[str, Any] | None = None
+    approval: Mapping[str, Any] | None = None
+    idempotency_key: str | None = None
+    lease_until: datetime | None = field(default=None)
+
+
+class Jobs:
+    """The jobs of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self,
+        user_id: str,
+        team: str,
+        endpoint: str,
+        request: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        job_id: str | None = None,
+    ) -> tuple[Job, bool]:
+        """Queue a job; with a key that the user gave before, the job of then and False.
+
+        Raises Conflict when that one asked for something else.
+        """
+        now = datetime.now(UTC)
+        values = {
+            "id": job_id or new_id(),
+            "created_at": now,
+            "updated_at": now,
+            "user_id": user_id,
+            "team": team,
+            "endpoint": endpoint,
+            "idempotency_key": idempotency_key,
+            "request": dict(request),
+            "state": QUEUED,
+            "progress": 0,
+            "stage": "",
+            "attempts": 0,
+            "cancel": False,
+        }
+        try:
+            with self._database.writing() as connection:
+                if earlier := _earlier(connection, user_id, idempotency_key):
+                    return _same(earlier, endpoint, request), False
+                connection.execute(insert(jobs).values(values))
+                return _get(connection, str(values["id"])), True
+        except RegistryError as error:  # two requests with one key in the same instant
+            if not isinstance(error.__cause__, IntegrityError) or idempotency_key is None:
+                raise
+            with self._database.reading() as connection:
+                found = _earlier(connection, user_id, idempotency_key)
+            if found is None:
+                raise
+            return _same(found, endpoint, request), False
+
+    def get(self, job_id: str, team: str | None = None) -> Job | None:
+        """One job; None when there is none, or it is another team's."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+        job = _job(row) if row is not None else None
+        return job if job is not None and team in (None, job.team) else None
+
+    def list(
+        self, team: str | None, *, limit: int = 20, after: str | None = None,
+        newest_first: bool = True, states: tuple[str, ...] = (), endpoint: str | None = None,
+    ) -> tuple[Job, ...]:  # fmt: skip
+        """Jobs of a team (None: of all), from the one after ``after``."""
+        order = jobs.c.created_at, jobs.c.id
+        query = select(jobs).limit(limit)
+        query = query.order_by(*(c.desc() for c in order) if newest_first else order)
+        if team is not None:
+            query = query.where(jobs.c.team == team)
+        if states:
+            query = query.where(jobs.c.state.in_(states))
+        if endpoint:
+            query = query.where(jobs.c.endpoint == endpoint)
+        with self._database.reading() as connection:
+            if after is not None:
+                row = connection.execute(select(jobs).where(jobs.c.id == after)).first()
+                if row is None or team not in (None, row.team):
+                    return ()
+                later = or_(
+                    jobs.c.created_at < row.created_at
+                    if newest_first
+                    else jobs.c.created_at > row.created_at,
+                    and_(
+                        jobs.c.created_at == row.created_at,
+                        jobs.c.id < row.id if newest_first else jobs.c.id > row.id,
+                    ),
+                )
+                query = query.where(later)
+            return tuple(_job(row) for row in connection.execute(query))
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state."""
+        query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        with self._database.reading() as connection:
+            return {state: int(n) for state, n in connection.execute(query)}
+
+    # ------------------------------------------------------------ for workers
+
+    def claim(self, worker: str, *, lease_s: float = LEASE_S) -> Job | None:
+        """The next job, held by a lease: the oldest that is queued or whose worker fell silent.
+
+        One that fell silent too often, or was to be cancelled, is ended instead of given out.
+        """
+        while True:
+            now = datetime.now(UTC)
+            silent = and_(jobs.c.state == RUNNING, jobs.c.lease_until < now)
+            query = (
+                select(jobs)
+                .where(or_(jobs.c.state == QUEUED, silent))
+                .order_by(jobs.c.created_at, jobs.c.id)
+                .limit(1)
+                .with_for_update(skip_locked=True)  # PostgreSQL; on SQLite writers are alone
+            )
+            with self._database.reading() as connection:  # an idle queue costs no write
+                if connection.execute(query.with_only_columns(jobs.c.id)).first() is None:
+                    return None
+            with self._database.writing() as connection:
+                row = connection.execute(query).first()
+                if row is None:
+                    return None
+                job = _job(row)
+                if job.state == RUNNING and job.attempts >= MAX_ATTEMPTS:
+                    error = {"code": "worker_died", "message": "Its worker died, several times."}
+                    _end(connection, job.id, FAILED, error=error)
+                    continue
+                connection.execute(
+                    update(jobs)
+                    .where(jobs.c.id == job.id)
+                    .values(
+                        state=RUNNING,
+                        worker=worker,
+                        attempts=job.attempts + 1,
+                        lease_until=now + timedelta(seconds=lease_s),
+                        updated_at=now,
+                        stage="starting",
+                    )
+                )
+                return _get(connection, job.id)
+
+    def beat(
+        self, job: Job, *, progress: int | None = None, stage: str | None = None,
+        lease_s: float = LEASE_S,
+    ) -> bool:  # fmt: skip
+        """Say that the worker lives; True when the job is to be cancelled. Raises Lost."""
+        now = datetime.now(UTC)
+        values: dict[str, Any] = {
+            "lease_until": now + timedelta(seconds=lease_s),
+            "updated_at": now,
+        }
+        if progress is not None:
+            values["progress"] = max(0, min(99, progress))
+        if stage is not None:
+            values["stage"] = stage[:64]
+        with self._database.writing() as connection:
+            if not connection.execute(update(jobs).where(_mine(job)).values(values)).rowcount:
+                raise Lost(f"Job {job.id} is no longer this worker's.")
+            return bool(
+                connection.execute(select(jobs.c.cancel).where(jobs.c.id == job.id)).scalar()
+            )
+
+    def end(self, job: Job, state: str, **values: Any) -> None:
+        """Report how it ended, or that it waits for review. Raises Lost."""
+        with self._database.writing() as connection:
+            if connection.execute(select(jobs.c.id).where(_mine(job))).first() is None:
+                raise Lost(f"Job {job.id} is no longer this worker's.")
+            _end(connection, job.id, state, **values)
+
+    def give_back(self, job: Job) -> None:
+        """Put a job back into the queue, not counting this attempt. Raises Lost."""
+        values = {"state": QUEUED, "worker": None, "lease_until": None, "stage": "",
+                  "attempts": job.attempts - 1, "updated_at": datetime.now(UTC)}  # fmt: skip
+        with self._database.writing() as connection:
+            if not connection.execute(update(jobs).where(_mine(job)).values(values)).rowcount:
+                raise Lost(f"Job {job.id} is no longer this worker's.")
+
+    # ------------------------------------------------------------ for people
+
+    def cancel(self, job_id: str) -> Job:
+        """Ask for the end of a job: at once when it waits, within its next step when it runs.
+
+        Raises UsageError when it has ended.
+        """
+        with self._database.writing() as connection:
+            job = _get(connection, job_id)
+            if job.state in ENDED:
+                raise UsageError(f"The job has ended ({job.state}).")
+            if job.state == RUNNING:
+                connection.execute(update(jobs).where(jobs.c.id == job_id).values(cancel=True))
+            else:
+                _end(connection, job_id, CANCELLED)
+            return _get(connection, job_id)
+
+    def decide(self, job_id: str, *, approved: bool, reviewer: str, reason: str) -> Job:
+        """End a review: approved, the job is queued again with who said so; or it is denied.
+
+        Raises UsageError when it does not wait for review, or no reason is given.
+        """
+        if not reason.strip():
+            raise UsageError("A review needs a reason.")
+        now = datetime.now(UTC)
+        with self._database.writing() as connection:
+            job = _get(connection, job_id)
+            if job.state != REVIEW:
+                raise UsageError(f"The job does not wait for review ({job.state}).")
+            said = {"reviewer": reviewer, "reason": reason.strip()[:2000], "at": now.isoformat()}
+            if approved:
+                rules = list((job.decision or {}).get("rules", []))
+                values = {"state": QUEUED, "attempts": 0, "updated_at": now, "error": None,
+                          "approval": said | {"rules": rules}}  # fmt: skip
+                connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+            else:
+                message = "A reviewer denied it."
+                error = dict(job.error or {}) | {"code": "review_denied", "message": message}
+                _end(connection, job_id, DENIED, error=error, approval=said)
+            return _get(connection, job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Take a job that has ended out, with its prompt. Raises UsageError while it has not."""
+        with self._database.writing() as connection:
+            job = _get(connection, job_id)
+            if job.state not in ENDED:
+                raise UsageError(f"The job has not ended ({job.state}): cancel it first.")
+            connection.execute(delete(jobs).where(jobs.c.id == job_id))
+        self._database.truncate_log()
+
+
+def new_id() -> str:
+    return f"video_{secrets.token_hex(16)}"
+
+
+def _mine(job: Job) -> Any:
+    return and_(
+        jobs.c.id == job.id,
+        jobs.c.state == RUNNING,
+        jobs.c.worker == job.worker,
+        jobs.c.attempts == job.attempts,
+    )
+
+
+def _end(connection: Connection, job_id: str, state: str, **values: Any) -> None:
+    now = datetime.now(UTC)
+    ended: dict[str, Any] = {"finished_at": now} if state in ENDED else {}
+    ended |= {"progress": 100} if state == RELEASED else {}
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id)
+        .values(state=state, updated_at=now, lease_until=None, **ended, **values)
+    )
+
+
+def _get(connection: Connection, job_id: str) -> Job:
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+    if row is None:
+        raise UsageError(f"There is no job {job_id!r}.")
+    return _job(row)
+
+
+def _job(row: Row[Any]) -> Job:
+    return Job(**row._mapping)
+
+
+def _earlier(connection: Connection, user_id: str, key: str | None) -> Job | None:
+    if key is None:
+        return None
+    same = and_(jobs.c.user_id == user_id, jobs.c.idempotency_key == key)
+    row = connection.execute(select(jobs).where(same)).first()
+    return _job(row) if row is not None else None
+
+
+def _same(job: Job, endpoint: str, request: Mapping[str, Any]) -> Job:
+    def said(value: Mapping[str, Any]) -> str:
+        """Files lie under another name each time; their hashes are what counts."""
+        inputs = [{k: v for k, v in one.items() if k != "file"} for one in value.get("inputs", ())]
+        return json.dumps(dict(value) | {"inputs": inputs}, sort_keys=True)
+
+    if job.endpoint != endpoint or said(job.request) != said(request):
+        raise Conflict("This idempotency key was used for another request.")
+    return job

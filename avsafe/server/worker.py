@@ -1,0 +1,263 @@
+"""A worker: takes jobs from the queue and runs them through the gate, one at a time.
+
+Killed at any moment it leaves nothing undone: its lease runs out, another worker takes the job,
+``staging.recover`` undoes or completes what was half made, and a release that was complete is
+found under its name instead of being made again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avsafe import gate
+from avsafe.errors import AvsafeError, Cancelled, Denied, NeedsReview
+from avsafe.media import sha256_of
+from avsafe.registry.database import Database
+from avsafe.server import asked
+from avsafe.server.jobs import (
+    CANCELLED,
+    DENIED,
+    FAILED,
+    LEASE_S,
+    RELEASED,
+    REVIEW,
+    Job,
+    Jobs,
+    Lost,
+)
+from avsafe.server.people import People
+from avsafe.server.settings import Settings
+from avsafe.staging import recover
+from avsafe.types import Decision
+from avsafe.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_log = logging.getLogger(__name__)
+JOBS = "jobs"  # folder in objects/, one folder a job
+BEAT_S = LEASE_S / 6
+IDLE_S = 0.5
+
+
+def folder_of(settings: Settings, job_id: str) -> Path:
+    """Inputs and released file of a job."""
+    return settings.home.objects / JOBS / job_id
+
+
+def run(settings: Settings, *, until_empty: bool = False) -> None:
+    """Work until SIGTERM (the job in hand is given back), or until the queue is empty."""
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+    name = f"{os.getpid()}-{secrets.token_hex(4)}"
+    home = settings.home.ensure()
+    with Database.open(home.registry) as database, open_workspace(home) as workspace:
+        worker = Worker(name, settings, database, workspace, stopping)
+        while not stopping.is_set():
+            if not worker.once():
+                if until_empty:
+                    return
+                stopping.wait(IDLE_S)
+
+
+class Worker:
+    """``once`` takes one job."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        database: Database,
+        workspace: Workspace,
+        stopping: threading.Event,
+    ) -> None:
+        self._name, self._settings, self._stopping = name, settings, stopping
+        self._jobs, self._people = Jobs(database), People(database)
+        self._workspace = workspace
+
+    def once(self) -> bool:
+        """False when there was nothing to do."""
+        job = self._jobs.claim(self._name)
+        if job is None:
+            return False
+        _log.info("job %s: attempt %d", job.id, job.attempts)
+        try:
+            self._do(job)
+        except Lost:
+            _log.warning("job %s: another worker has it", job.id)
+        return True
+
+    def _do(self, job: Job) -> None:
+        if job.cancel:
+            self._jobs.end(job, CANCELLED)
+            return
+        folder = folder_of(self._settings, job.id)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        workspace = self._workspace
+        if job.attempts > 1:
+            recover(workspace.home, workspace.registry, workspace.ledger)
+            if (done := self._made_before(folder)) is not None:
+                self._jobs.end(job, RELEASED, **done)
+                return
+        for left in folder.glob("out-*"):
+            left.unlink()
+        identity = self._people.of_user(job.user_id, job.team)
+        with self._alive(job) as pulse:
+            try:
+                if identity is None:
+                    raise AvsafeError("The user is no longer in the team.")
+                wanted = asked.request(job.request, identity.principal, folder, job.approval)
+                made = gate.generate(
+                    wanted,
+                    folder / f"out-{job.attempts}{asked.suffix(job.request)}",
+                    workspace_of(workspace, identity.daily_quota),
+                    progress=pulse.progress,
+                    cancelled=pulse.cancelled,
+                )
+            except Denied as error:
+                self._jobs.end(job, DENIED, error=refusal(error.decision), decision=said(error))
+            except NeedsReview as error:
+                self._jobs.end(job, REVIEW, error=refusal(error.decision), decision=said(error))
+            except Cancelled:
+                if pulse.lost:
+                    raise Lost(job.id) from None
+                if self._stopping.is_set() and not pulse.cancel:
+                    self._jobs.give_back(job)
+                else:
+                    self._jobs.end(job, CANCELLED)
+            except AvsafeError as error:
+                problem = {"code": _code(error), "message": str(error)}
+                self._jobs.end(job, FAILED, error=problem)
+            except Exception as error:
+                _log.exception("job %s failed", job.id)
+                problem = {"code": "internal_error", "message": type(error).__name__}
+                self._jobs.end(job, FAILED, error=problem)
+            else:
+                self._jobs.end(
+                    job,
+                    RELEASED,
+                    output=made.path.name,
+                    release_id=made.release_id,
+                    decision=_plain(made.decision),
+                )
+
+    def _made_before(self, folder: Path) -> dict[str, Any] | None:
+        """The release that an earlier attempt completed before its worker died."""
+        for path in sorted(folder.glob("out-*")):
+            record = self._workspace.registry.by_sha256(sha256_of(path))
+            if record is not None:
+                return {
+                    "output": path.name,
+                    "release_id": record.release_id,
+                    "decision": dict(record.decision),
+                }
+        return None
+
+    @contextmanager
+    def _alive(self, job: Job) -> Iterator[_Pulse]:
+        pulse = _Pulse(self._jobs, job, self._stopping)
+        pulse.start()
+        try:
+            yield pulse
+        finally:
+            pulse.stop()
+
+
+class _Pulse:
+    """Says that the worker lives while the gate is busy, and hears when it is to stop."""
+
+    def __init__(self, jobs: Jobs, job: Job, stopping: threading.Event) -> None:
+        self._jobs, self._job, self._stopping = jobs, job, stopping
+        self._progress, self._stage = 0, "starting"
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat_on, daemon=True)
+        self._asked_at = 0.0
+        self.cancel, self.lost = False, False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def progress(self, fraction: float, stage: str) -> None:
+        self._progress, self._stage = int(100 * fraction), stage
+
+    def cancelled(self) -> bool:
+        """Asked by the gate between steps; looks at the queue once a second at most."""
+        if time.monotonic() - self._asked_at > 1.0:
+            self._beat()
+        return self.cancel or self.lost or self._stopping.is_set()
+
+    def _beat_on(self) -> None:
+        while not self._done.wait(BEAT_S):
+            self._beat()
+
+    def _beat(self) -> None:
+        self._asked_at = time.monotonic()
+        try:
+            self.cancel = self._jobs.beat(self._job, progress=self._progress, stage=self._stage)
+        except Lost:
+            self.lost = True
+        except AvsafeError as error:  # the database is busy: the lease allows several tries
+            _log.warning("job %s: no sign of life could be given (%s)", self._job.id, error)
+
+
+def workspace_of(workspace: Workspace, daily_quota: int | None) -> Workspace:
+    """With the team's quota, where it has one."""
+    from dataclasses import replace
+
+    return workspace if daily_quota is None else replace(workspace, daily_quota=daily_quota)
+
+
+def refusal(decision: Decision) -> dict[str, Any]:
+    """What a client is told of a denial or a review: stable code, reasons, appeal."""
+    return {
+        "code": decision.rules[0] if decision.rules else "denied",
+        "message": " ".join(decision.reasons),
+        "rules": list(decision.rules),
+        "appeal": decision.appeal,
+    }
+
+
+def said(error: Denied | NeedsReview) -> dict[str, Any]:
+    """The decision, for reviewers."""
+    return _plain(error.decision)
+
+
+def forget_files(settings: Settings, job_id: str) -> None:
+    """Remove what a job left on disk."""
+    shutil.rmtree(folder_of(settings, job_id), ignore_errors=True)
+
+
+def _plain(decision: Decision) -> dict[str, Any]:
+    return {
+        "effect": str(decision.effect),
+        "rules": list(decision.rules),
+        "reasons": list(decision.reasons),
+        "obligations": [str(one) for one in decision.obligations],
+        "risk": dict(decision.risk),
+        "appeal": decision.appeal,
+    }
+
+
+def _code(error: AvsafeError) -> str:
+    words = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(error).__name__)
+    return words.lstrip("_")
