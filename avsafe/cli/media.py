@@ -245,8 +245,11 @@ def _write_maps(verdicts: list[Verdict], folder: Path) -> None:
 
     for number, verdict in enumerate(verdicts):
         own = folder if len(verdicts) == 1 else folder / f"{number + 1:03d}"
-        for path in write_maps(verdict, own):
+        made = write_maps(verdict, own)
+        for path in made:
             console(stderr=True).print(f"wrote {shown(str(path))}")
+        for warning in made.warnings:
+            console(stderr=True).print(f"[yellow]warning:[/] {shown(warning)}")
 
 
 COLOUR = {
@@ -269,6 +272,12 @@ def show_verdict(verdict: Verdict) -> None:
     for item in verdict.evidence:
         table.add_row(item.source, f"[dim]{item.status}[/]", shown(item.summary))
     out.print(table)
+    if any("timeline" in item.details for item in verdict.evidence):
+        from avsafe.maps import timeline_text
+
+        utf8 = out.encoding.lower() in ("utf-8", "utf8")
+        if text := timeline_text(verdict.evidence, out.width, plain=not utf8):
+            out.print(text)
 
 
 def show_release(result: Release) -> None:
