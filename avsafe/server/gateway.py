@@ -436,7 +436,8 @@ _FIELDS: dict[str, Any] = {
     "consent_ids": {"type": "array", "items": {"type": "string"}},
     "parameters": {"type": "object"},
 }
-_VIDEO = {"type": "object", "properties": _FIELDS | {"seconds": {"type": "string"}}}
+_VIDEO_FIELDS = _FIELDS | {"seconds": {"type": "string"}}
+_VIDEO = {"type": "object", "properties": _VIDEO_FIELDS}
 _FILES = {name: {"type": "string", "format": "binary"} for name in asked.ROLES}
 _VIDEO_BODY = {
     "requestBody": {
@@ -444,7 +445,7 @@ _VIDEO_BODY = {
         "content": {
             "application/json": {"schema": _VIDEO},
             "multipart/form-data": {
-                "schema": _VIDEO | {"properties": _VIDEO["properties"] | _FILES}
+                "schema": {"type": "object", "properties": _VIDEO_FIELDS | _FILES}
             },
         },
     }
