@@ -13,20 +13,7 @@ import typer
 from avsafe.cli import (
     bench,
     consent,
-from avsafe.cli import (
-    bench,
-    consent,
     detectors,
-    generators,
-    keys,
-    ledger,
-    media,
-    policy,
-    registry,
-    serve,
-    system,
-    users,
-)
     generators,
     keys,
     ledger,
