@@ -224,7 +224,8 @@ def _one_registered(name: str, point: EntryPoint) -> Listed:
     licence = ""
     if point.dist is not None:
         about = point.dist.metadata
-        licence = about.get("License-Expression") or about.get("License") or ""
+        said = [about[field] for field in ("License-Expression", "License") if field in about]
+        licence = said[0] if said else ""
     status = "built in" if point.value.startswith("avsafe_detectors.") else "plugin"
     try:
         made = plugins.load("detectors", name)
