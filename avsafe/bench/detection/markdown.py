@@ -40,7 +40,8 @@ def _overview(found: Found) -> list[str]:
             name, met, plain(one["mean"]["auc"]["value"], 3),
             plain(low["figures"]["auc"]["value"], 3) if low else "–",
             f"{low['cell']}, {low['condition']}" if low else "–",
-            f"{control['group']}: {percent(control['share'])} flagged" if control else "–",
+            f"{control['group']} ({control['cell']}): {percent(control['share'])} flagged"
+            if control else "–",
             f"{one['n_units']:,}", f"{one['n_sources']:,}",
         ))  # fmt: skip
     return [*lines, ""]
@@ -128,7 +129,7 @@ def measured(line: Found, *, short: bool = False) -> str:
     if line["over"] == "mean":
         shown += f", mean of {line['n_cells']}"
     elif line["over"] == "set":
-        shown += f" of {line['n']} ({line['group']}, {line['condition']})"
+        shown += f" of {line['n']} ({line['group']}; {line['cell']}, {line['condition']})"
     else:
         shown += f" ({line['cell']}, {line['condition']})"
     if line["coverage"] or line["or_abstained"] is not None:

@@ -86,7 +86,7 @@ def _section(name: str, one: Found) -> str:
         out.append(f"<p class='quiet'>{_which(curves)}</p>")
     if sets := parts.controls(cells, _limit(one)):
         out.append(
-            "<h3>Control sets: nothing here is synthetic</h3><p class='quiet'>The share of each "
+            "<h3>Control sets: nothing here may be flagged</h3><p class='quiet'>The share of each "
             "set that was flagged; the stroke is the limit. What is not judged is not flagged.</p>"
             + sets
         )

@@ -34,8 +34,9 @@ def overview(found: Mapping[str, Found]) -> str:
             + f"<small>of {counted(one['mean']['auc']['n'], 'cell')}</small>",
             f"{number(low['figures']['auc']['value'], 3)}<small>{_place(low)}</small>"
             if low else "–",
-            f"{percent(control['share'])} flagged<small>{escape(control['group'])}, "
-            f"{control['n_judged']} of {control['n']} judged</small>" if control else "–",
+            f"{percent(control['share'])} flagged<small>{escape(control['group'])} "
+            f"({_place(control)}), {control['n_judged']} of {control['n']} judged</small>"
+            if control else "–",
             "–" if judged is None else percent(judged),
             "<br>".join(_audit_word(a) for a in one["audits"].values()) or "–",
             f"{one['n_units']:,}<small>{counted(one['n_sources'], 'source')}</small>",
