@@ -1,4 +1,4 @@
-"""What scores say of a detector, by hand and beside scikit-learn; which condition is near."""
+"""What scores say of a detector, by hand and beside scipy; which condition is near."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def sample(n: int, shift: float, seed: int = 0) -> tuple[Any, Any, list[str]]:
     return rng.normal(size=2 * n) + shift * y, y, [str(i) for i in range(2 * n)]
 
 
-def test_auc_agrees_with_scikit_learn_ties_included() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
+def test_auc_is_the_statistic_of_mann_and_whitney_ties_included() -> None:
+    from scipy.stats import mannwhitneyu
+
     x, y, sources = sample(60, 0.7)
     x = np.round(x, 1)
-    assert figures.auc(x, y, sources) == pytest.approx(metrics.roc_auc_score(y, x))
+    assert figures.auc(x, y, sources) == pytest.approx(mannwhitneyu(x[y], x[~y]).statistic / 60**2)
     assert figures.auc(-x, y, sources) == pytest.approx(1 - figures.auc(x, y, sources))
 
 
@@ -126,8 +127,8 @@ def test_reasons_to_refuse(given: list[Scored], said: str) -> None:
 
 
 def test_a_guess_passes_seldom() -> None:
-    """Of fifty detectors that know nothing, at most a few get a lower bound of .6."""
-    passed = [not judged("c", rows(15, 0.0, seed=seed)).refusals for seed in range(50)]
+    """Of thirty detectors that know nothing, hardly one gets a lower bound of .6."""
+    passed = [not judged("c", rows(15, 0.0, seed=seed)).refusals for seed in range(30)]
     assert sum(passed) <= 2
 
 
