@@ -46,7 +46,7 @@ def tint(llr: NDArray[np.float64]) -> NDArray[np.uint8]:
     share = np.clip(np.nan_to_num(llr) / CAP, -1, 1)[..., None]
     end = np.where(share < 0, np.array(_REAL), np.array(_MADE))
     mixed = np.array(_EVEN) * (1 - np.abs(share)) + end * np.abs(share)
-    return np.rint(mixed).astype(np.uint8)
+    return np.asarray(np.rint(mixed), np.uint8)
 
 
 def hatched(height: int, width: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

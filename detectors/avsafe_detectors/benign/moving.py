@@ -84,7 +84,7 @@ def cartoon_frame(rng: Rng) -> Draw:
     xs = np.arange(0, width + 20, 20)
 
     def shape(view: Any, points: Any, fill: tuple[int, int, int]) -> None:
-        outline = np.asarray(points, np.int32).reshape(1, -1, 2)
+        outline = [np.asarray(points, np.int32)]
         cv2.fillPoly(view, outline, fill, cv2.LINE_AA)
         cv2.polylines(view, outline, True, (20, 20, 24), 2, cv2.LINE_AA)
 
@@ -170,10 +170,10 @@ def screen(rng: Rng, seconds: float, given: RawMedia | None) -> RawMedia:
         view = sheet[top : top + height].copy()
         view[:28] = bar
         u = i / 25
-        tip = (int(width * (0.5 + 0.35 * np.sin(u + phase[0]))),
-               int(height * (0.5 + 0.3 * np.cos(1.3 * u + phase[1]))))  # fmt: skip
-        cv2.fillPoly(view, (arrow + tip)[None], (255, 255, 255), cv2.LINE_AA)
-        cv2.polylines(view, (arrow + tip)[None], True, (0, 0, 0), 1, cv2.LINE_AA)
+        swing = 0.5 + np.array([0.35 * np.sin(u + phase[0]), 0.3 * np.cos(1.3 * u + phase[1])])
+        outline = [arrow + (swing * (width, height)).astype(np.int32)]
+        cv2.fillPoly(view, outline, (255, 255, 255), cv2.LINE_AA)
+        cv2.polylines(view, outline, True, (0, 0, 0), 1, cv2.LINE_AA)
         return view
 
     return moving(show, seconds)
