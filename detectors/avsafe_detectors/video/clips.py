@@ -25,7 +25,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avsafe.errors import UsageError
 from avsafe_detectors.video.controls import MADE
 from avsafe_detectors.video.extractor import step
 
@@ -136,30 +135,31 @@ def versions(rate: float) -> dict[str, int]:
     return kept
 
 
-def squares(path: Path, side: int) -> tuple[Frames, float]:
-    """The first frames' central squares (side, side, 3) uint8 RGB, and the frame rate.
+def squares(path: Path) -> tuple[dict[int, Frames], float]:
+    """The first frames' central squares (side, side, 3) uint8 RGB by side, and the frame rate.
 
-    Raises UsageError when the picture is too small.
+    A side for which the picture is too small is missing.
     """
     import av
     import cv2
 
-    frames: Frames = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_count = 1
         rate = float(stream.average_rate or stream.guessed_rate or 25)
-        if min(stream.width, stream.height) < MIN_SIDE[side]:
-            raise UsageError(f"{path.name} is smaller than {MIN_SIDE[side]} pixels.")
+        smaller = min(stream.width, stream.height)
+        found: dict[int, Frames] = {s: [] for s, least in MIN_SIDE.items() if smaller >= least}
         n = max(FRAMES * step(rate), FRAMES // 2 * round(rate / 8))
-        for frame in container.decode(stream):
-            picture = square(frame.to_ndarray(format="rgb24"))
-            smaller = picture.shape[0] > side
-            way = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-            frames.append(cv2.resize(picture, (side, side), interpolation=way))
-            if len(frames) >= n:
+        for number, frame in enumerate(container.decode(stream)):
+            if number == n or not found:
                 break
-    return frames, rate
+            picture = square(frame.to_ndarray(format="rgb24"))
+            for side, frames in found.items():
+                if side != 256 and number >= FRAMES // 2 * step(rate):
+                    continue
+                way = cv2.INTER_AREA if picture.shape[0] > side else cv2.INTER_CUBIC
+                frames.append(cv2.resize(picture, (side, side), interpolation=way))
+    return found, rate
 
 
 def square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -196,12 +196,8 @@ def encode(frames: Frames, rate: float, path: Path, crf: int, draw: int) -> None
 def prepare(clip: Clip, path: Path, folder: Path) -> list[Path]:
     """All versions of a clip under all conditions, as files ``NUMBER_VERSION_CONDITION.mp4``."""
     written: list[Path] = []
-    sizes = sorted({side for side, _ in CONDITIONS.values()})
-    for side in sizes:
-        try:
-            frames, rate = squares(path, side)
-        except UsageError:
-            continue
+    found, rate = squares(path)
+    for side, frames in found.items():
         for version, every in versions(rate).items():
             if side != 256 and version != "published":
                 continue

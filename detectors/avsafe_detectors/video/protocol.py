@@ -147,6 +147,26 @@ def auc(u: Units, score: F64, chosen: NDArray[np.bool_]) -> float:
     return float(roc_auc_score(y, score[chosen], sample_weight=weight))
 
 
+def shortcuts(u: Units) -> dict[str, float]:
+    """AUC of frame rate and of bytes a second, each alone and both (logistic, by folds)."""
+    from sklearn.linear_model import LogisticRegression
+
+    ok = u.trained & (u.condition == 0) & ~u.still
+    columns = {"frame rate": np.log(u.rate)[:, None], "bit rate": np.log(u.size)[:, None]}
+    columns["both"] = np.concatenate(list(columns.values()), 1)
+    found = {}
+    for name, x in columns.items():
+        score = np.full(len(u.source), np.nan)
+        for k in range(FOLDS):
+            chosen, tested = ok & (u.fold != k), ok & (u.fold == k)
+            if len(set(u.synthetic[chosen].tolist())) < 2 or not tested.any():
+                continue
+            line = LogisticRegression(class_weight="balanced").fit(x[chosen], u.synthetic[chosen])
+            score[tested] = line.decision_function(x[tested])
+        found[name] = auc(u, score, ok & np.isfinite(score))
+    return found
+
+
 def members(u: Units, cell: str) -> NDArray[np.bool_]:
     """Units of a cell: its generators' and the filmed ones."""
     real = ~u.synthetic & u.trained

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from avsafe.calibration import Calibration
-from avsafe_detectors.video import clips, fitting, measuring, model, protocol, unfit
+from avsafe_detectors.video import card, clips, fitting, measuring, model, protocol, unfit
 
 log = logging.getLogger(__name__)
 
@@ -54,22 +54,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         len(set(u.source[u.synthetic])),
     )
     found = protocol.run(table, u)
-    report(u, found)
-    shipped(table, u, found, given.weights)
+    cells = report(u, found)
+    known = shipped(table, u, found, given.weights)
+    card.write(given.weights / "card.md", table, u, cells, known, protocol.shortcuts(u),
+               time.process_time())  # fmt: skip
     if given.table:
         reasons = unfit.reasons(wanted, given.out)
         protocol.written(u, found, reasons, given.table)
     return 0
 
 
-def report(u: protocol.Units, found: dict[str, Any]) -> None:
-    """AUC of every cell under every condition."""
+def report(u: protocol.Units, found: dict[str, Any]) -> dict[str, list[float]]:
+    """Cell -> AUC under every condition, and the number of generated sources."""
+    cells: dict[str, list[float]] = {}
     for cell, (score, _) in found.items():
         values = [
             protocol.auc(u, score, protocol.members(u, cell) & (u.condition == k) & ~u.still)
             for k in range(len(clips.CONDITIONS))
         ]
         log.info("%-32s %s", cell, " ".join(f"{v:.3f}" for v in values))
+        own = protocol.members(u, cell) & u.synthetic
+        cells[cell] = [*values, len(set(u.source[own].tolist()))]
+    return cells
 
 
 def shipped(
