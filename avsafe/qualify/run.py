@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avsafe import media
 from avsafe.calibration import Calibration
@@ -169,6 +169,12 @@ def _record(detector: Adapted, items: list[Item], measured: Sequence[Judged]) ->
         collection=about,
         figures={one.name: one.figures for one in measured},
         refusals={one.name: one.refusals for one in measured},
-        warnings=tuple(dict.fromkeys(w for one in measured for w in one.warnings)),
+        warnings=(*_missing(about), *dict.fromkeys(w for one in measured for w in one.warnings)),
         refused=refused,
     )
+
+
+def _missing(about: Mapping[str, Any]) -> tuple[str, ...]:
+    if about["benign"]["files"]:
+        return ()
+    return ("no benign files were given: what it makes of other kinds of real media is not known",)

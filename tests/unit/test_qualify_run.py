@@ -179,6 +179,7 @@ def test_one_that_separates_may_speak(home: Home, tmp_path: Path, dark: Path, br
     assert figures["real"] == {"files": 12, "sources": 12}
     assert figures["out_of_fold"]["ece"] < 0.2
     assert any("it takes 99 to show 1 %" in w for w in found.warnings)
+    assert "no benign files were given" in found.warnings[0]
     # The record is a calibration, and keeps no name of a file.
     record = home.root / "detectors" / "toy" / "qualification.json"
     assert record.stat().st_mode & 0o777 == 0o600
@@ -259,6 +260,7 @@ def test_benign_files_above_the_threshold_refuse_it(
     found = run.qualify(home, "toy", dark, bright, calm).qualification
     assert found.usable
     assert found.figures["pictures, as given"]["benign"] == {"files": 4, "judged": 4, "flagged": 0}
+    assert not any("benign" in one for one in found.warnings)
     snow = kit.pictures(tmp_path / "snow", [65, 66, 67, 200], seed=9)
     found = run.qualify(home, "toy", dark, bright, snow).qualification
     assert found.usable == ()
