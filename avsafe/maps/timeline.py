@@ -53,8 +53,9 @@ def columns(lane: Lane, k: int, duration_s: float) -> Columns:
     [2.0, nan, -1.0, -1.0]
     """
     scale = k / duration_s
+    end_s = _met(lane)
     first = np.minimum(np.rint(lane.start_s * scale).astype(np.int64), k - 1)
-    past = np.clip(np.rint(lane.end_s * scale).astype(np.int64), first + 1, k)
+    past = np.clip(np.rint(end_s * scale).astype(np.int64), first + 1, k)
 
     def summed(weight: NDArray[np.float64]) -> NDArray[np.float64]:
         steps = np.zeros(k + 1)
@@ -70,6 +71,15 @@ def columns(lane: Lane, k: int, duration_s: float) -> Columns:
         summed(lane.flagged.astype(np.float64)).round() > 0,
         summed(np.ones(len(judged))).round() > 0,
     )
+
+
+def _met(lane: Lane) -> NDArray[np.float64]:
+    """(s,) ends; one that misses the next start by less than a tenth of its segment meets it: some
+    detectors end a window with its last frame, others with the next."""
+    starts = np.append(np.sort(lane.start_s), math.inf)
+    following = starts[np.searchsorted(starts, lane.end_s)]
+    near = following - lane.end_s < 0.1 * (lane.end_s - lane.start_s)
+    return np.where(near, following, lane.end_s)
 
 
 def duration_of(lanes: Sequence[Lane]) -> float:

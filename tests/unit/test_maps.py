@@ -199,6 +199,13 @@ def test_overlapping_windows_show_their_mean_and_any_flag() -> None:
     assert seen.covered.all()
 
 
+def test_windows_that_end_with_their_last_frame_leave_no_gap() -> None:
+    parts = [segment(t, t + 0.96, 1, flagged=False) for t in range(4)]
+    assert timeline.columns(lane(*parts), 700, 3.96).covered.all()
+    apart = lane(segment(0, 1, 1, flagged=False), segment(1.2, 2, 1, flagged=False))
+    assert (~timeline.columns(apart, 200, 2.0).covered).sum() == 20
+
+
 def test_the_shortest_flag_is_seen() -> None:
     found = lane(segment(0, 3600, 0, flagged=False), segment(1800, 1800.01, 3, flagged=True))
     assert timeline.columns(found, 740, 3600.0).flagged.sum() == 1
