@@ -165,6 +165,15 @@ api_keys = Table(
     Column("revoked_at", UtcTime()),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(64), primary_key=True),  # SHA-256 of the cookie, hex
+    Column("key_id", Id, ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("csrf", String(64), nullable=False),
+    Column("expires_at", UtcTime(), nullable=False),
+)
+
 jobs = Table(
     "jobs",
     metadata,

@@ -27,6 +27,7 @@ from avsafe.server.analysis import Analyses
 from avsafe.server.gateway import gateway
 from avsafe.server.plain import verdict_json
 from avsafe.server.settings import Settings
+from avsafe.server.team import team_pages
 from avsafe.server.uploads import BadUpload, Upload, received, sweep
 from avsafe.server.words import languages, preferred
 from avsafe.workspace import Lookup
@@ -42,7 +43,8 @@ UPLOADS = "uploads"  # in the state folder
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -203,6 +205,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     if database is not None:
         gateway(app, settings, database)
+        team_pages(app, settings, database)
 
     # ------------------------------------------------------------ for whoever runs it
 

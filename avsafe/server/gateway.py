@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
 import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,10 +25,10 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
-from avsafe import media, plugins
+from avsafe import plugins
 from avsafe.errors import UnreadableMedia, UsageError
 from avsafe.registry.database import Database
-from avsafe.server import asked, worker
+from avsafe.server import asked, pages, worker
 from avsafe.server.jobs import (
     CANCELLED,
     DENIED,
@@ -163,7 +162,7 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         if not path.is_file():
             raise NoSuchJob("The file is kept no longer.")
         if variant == "thumbnail":
-            still = await asyncio.to_thread(_still, path)
+            still = await asyncio.to_thread(pages.still, path)
             return Response(still, media_type="image/webp")
         return FileResponse(path, media_type="video/mp4", filename=f"{job.id}.mp4")
 
@@ -403,26 +402,6 @@ async def _json(request: Request) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError("The body is a JSON object.")
     return found
-
-
-def _still(path: Path) -> bytes:
-    from PIL import Image
-
-    frames = media.decode(path).frames
-    if frames is None:
-        raise Conflict("It has no pictures.")
-    frame = next(iter(frames))
-    out = io.BytesIO()
-    picture = Image.fromarray(frame)
-    picture.thumbnail((640, 640))
-    picture.save(out, "WEBP", quality=80)
-    return out.getvalue()
-
-
-def expired(job: Job, settings: Settings, now: datetime) -> bool:
-    """Whether its file need not be kept any longer."""
-    ended = job.finished_at
-    return ended is not None and (now - ended).total_seconds() > settings.keep_days * 86400
 
 
 _FIELDS: dict[str, Any] = {

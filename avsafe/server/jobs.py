@@ -279,6 +279,19 @@ class Jobs:
                 _end(connection, job_id, DENIED, error=error, approval=said)
             return _get(connection, job_id)
 
+    def stop_for_consent(self, record_id: str, error: Mapping[str, Any]) -> int:
+        """Deny what waits and stands on a consent that was withdrawn; how many that were."""
+        waiting = select(jobs).where(jobs.c.state.in_((QUEUED, REVIEW)))
+        with self._database.writing() as connection:
+            found = [
+                row.id
+                for row in connection.execute(waiting)
+                if record_id in row.request.get("consent_ids", ())
+            ]
+            for job_id in found:
+                _end(connection, job_id, DENIED, error=dict(error))
+            return len(found)
+
     def delete(self, job_id: str) -> None:
         """Take a job that has ended out, with its prompt. Raises UsageError while it has not."""
         with self._database.writing() as connection:

@@ -17,7 +17,8 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from markupsafe import Markup, escape
 from pydantic import BaseModel, Field
 
-from avsafe.errors import MissingExtra
+from avsafe import media
+from avsafe.errors import MissingExtra, UsageError
 from avsafe.server import lanes, report
 from avsafe.server.analysis import Analyses
 from avsafe.server.plain import verdict_json
@@ -51,6 +52,7 @@ def _templates() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     found.globals["tree"] = _tree
+    found.globals["reload_s"] = 0
     found.globals["languages"] = languages()
     found.globals["names"] = {code: words(code)("language") for code in languages()}
     return found
@@ -135,6 +137,25 @@ def _shown(settings: Settings, say: Words, upload: Upload, found: Verdict) -> st
         json=base64.b64encode(text.encode()).decode(),
         pdf=base64.b64encode(paper).decode(),
     )
+
+
+def still(path: Path) -> bytes:
+    """The first frame of a video, or a picture, small and coded anew (WebP).
+
+    Raises UsageError for sound.
+    """
+    import io
+
+    from PIL import Image
+
+    frames = media.decode(path).frames
+    if frames is None:
+        raise UsageError("It has no pictures.")
+    picture = Image.fromarray(next(iter(frames)))
+    picture.thumbnail((640, 640))
+    out = io.BytesIO()
+    picture.save(out, "WEBP", quality=80)
+    return out.getvalue()
 
 
 def size_text(size_bytes: int) -> str:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from avsafe.errors import AvsafeError, UsageError
 from avsafe.registry.database import Database
-from avsafe.registry.schema import api_keys, memberships, teams, users
+from avsafe.registry.schema import api_keys, memberships, sessions, teams, users
 from avsafe.types import Principal
 
 GENERATE, REVIEW, AUDIT, ADMIN = "generate", "review", "audit", "admin"
@@ -32,6 +32,7 @@ SCOPES: dict[str, frozenset[str]] = {
 }
 KEY_DAYS = 90
 LONGEST_KEY_DAYS = 366
+SESSION = timedelta(hours=8)  # of a browser that logged in with a key
 _NAME = re.compile(r"[\w][\w .@+-]{0,63}")
 _KEY = re.compile(r"avs_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
@@ -151,26 +152,53 @@ class People:
 
     def identify(self, key: str, now: datetime | None = None) -> Identity:
         """Whose key it is. Raises NotAuthenticated, in the same words whatever is wrong with it."""
-        wrong = NotAuthenticated("The key is unknown, expired or revoked.")
         found = _KEY.fullmatch(key)
         if found is None:
-            raise wrong
+            raise _wrong_key()
         key_id, secret = found.groups()
         with self._database.reading() as connection:
             row = connection.execute(select(api_keys).where(api_keys.c.id == key_id)).first()
             # The same work for an unknown id as for a known one.
             same = hmac.compare_digest(row.hash if row else bytes(32), _hash(secret))
-            now = now or datetime.now(UTC)
-            if row is None or not same or row.revoked_at is not None or row.expires_at <= now:
-                raise wrong
-            account = _account(connection, users.c.id == row.user_id)
-            if account is None or row.team not in account.teams:
-                raise wrong
-            quota = select(teams.c.daily_quota).where(teams.c.name == row.team)
-            held = _scopes(account, row.team)
-            scopes = held if row.scopes is None else held & frozenset(row.scopes)
-            daily = connection.execute(quota).scalar()
-            return Identity(account, row.team, scopes, key_id, daily)
+            if row is None or not same:
+                raise _wrong_key()
+            return _identity(connection, row, now or datetime.now(UTC))
+
+    def log_in(self, key: str) -> str:
+        """A cookie for a browser, good for ``SESSION`` or as long as the key. Raises
+        NotAuthenticated."""
+        identity = self.identify(key)
+        token, now = secrets.token_urlsafe(32), datetime.now(UTC)
+        with self._database.writing() as connection:
+            connection.execute(delete(sessions).where(sessions.c.expires_at < now))
+            connection.execute(
+                insert(sessions).values(
+                    id=_hash(token).hex(),
+                    key_id=identity.key_id,
+                    csrf=secrets.token_urlsafe(24),
+                    expires_at=now + SESSION,
+                )
+            )
+        return token
+
+    def of_session(self, token: str, now: datetime | None = None) -> tuple[Identity, str]:
+        """Who a cookie stands for, and the token that its forms must carry.
+
+        Raises NotAuthenticated.
+        """
+        now = now or datetime.now(UTC)
+        with self._database.reading() as connection:
+            query = select(sessions).where(sessions.c.id == _hash(token).hex())
+            row = connection.execute(query).first()
+            if row is None or row.expires_at <= now:
+                raise NotAuthenticated("Log in again.")
+            key = connection.execute(select(api_keys).where(api_keys.c.id == row.key_id)).one()
+            return _identity(connection, key, now), row.csrf
+
+    def log_out(self, token: str) -> None:
+        """The cookie is worth nothing from now on."""
+        with self._database.writing() as connection:
+            connection.execute(delete(sessions).where(sessions.c.id == _hash(token).hex()))
 
     def of_user(self, user_id: str, team: str) -> Identity | None:
         """Who a job is run for; None when the user has left the team since."""
@@ -229,6 +257,23 @@ class People:
             change = update(teams).where(teams.c.name == team).values(daily_quota=daily)
             if not connection.execute(change).rowcount:
                 raise UsageError(f"There is no team {team!r}.")
+
+
+def _wrong_key() -> NotAuthenticated:
+    return NotAuthenticated("The key is unknown, expired or revoked.")
+
+
+def _identity(connection: Connection, key: Any, now: datetime) -> Identity:
+    """What a key (a row) stands for now. Raises NotAuthenticated."""
+    if key.revoked_at is not None or key.expires_at <= now:
+        raise _wrong_key()
+    account = _account(connection, users.c.id == key.user_id)
+    if account is None or key.team not in account.teams:
+        raise _wrong_key()
+    quota = select(teams.c.daily_quota).where(teams.c.name == key.team)
+    held = _scopes(account, key.team)
+    scopes = held if key.scopes is None else held & frozenset(key.scopes)
+    return Identity(account, key.team, scopes, key.id, connection.execute(quota).scalar())
 
 
 def _check(name: str, team: str, role: str) -> None:

@@ -16,10 +16,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avsafe import gate
+from avsafe.consent import ConsentRegister
 from avsafe.errors import AvsafeError, Cancelled, Denied, NeedsReview
 from avsafe.media import sha256_of
 from avsafe.registry.database import Database
@@ -48,6 +50,7 @@ _log = logging.getLogger(__name__)
 JOBS = "jobs"  # folder in objects/, one folder a job
 BEAT_S = LEASE_S / 6
 IDLE_S = 0.5
+REVOKED = {"code": "consent_revoked", "message": "A consent that it stands on was withdrawn."}
 
 
 def folder_of(settings: Settings, job_id: str) -> Path:
@@ -119,6 +122,7 @@ class Worker:
             left.unlink()
         identity = self._people.of_user(job.user_id, job.team)
         with self._alive(job) as pulse:
+            pulse.consents = tuple(job.request.get("consent_ids", ()))
             try:
                 if identity is None:
                     raise AvsafeError("The user is no longer in the team.")
@@ -137,6 +141,9 @@ class Worker:
             except Cancelled:
                 if pulse.lost:
                     raise Lost(job.id) from None
+                if pulse.revoked:
+                    self._jobs.end(job, DENIED, error=REVOKED)
+                    return
                 if self._stopping.is_set() and not pulse.cancel:
                     self._jobs.give_back(job)
                 else:
@@ -171,7 +178,8 @@ class Worker:
 
     @contextmanager
     def _alive(self, job: Job) -> Iterator[_Pulse]:
-        pulse = _Pulse(self._jobs, job, self._stopping)
+        register = ConsentRegister(self._workspace.home.consent)
+        pulse = _Pulse(self._jobs, job, self._stopping, register)
         pulse.start()
         try:
             yield pulse
@@ -182,13 +190,17 @@ class Worker:
 class _Pulse:
     """Says that the worker lives while the gate is busy, and hears when it is to stop."""
 
-    def __init__(self, jobs: Jobs, job: Job, stopping: threading.Event) -> None:
+    def __init__(
+        self, jobs: Jobs, job: Job, stopping: threading.Event, register: ConsentRegister
+    ) -> None:
         self._jobs, self._job, self._stopping = jobs, job, stopping
+        self._register = register
+        self.consents: tuple[str, ...] = ()  # that the job stands on
         self._progress, self._stage = 0, "starting"
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, daemon=True)
         self._asked_at = 0.0
-        self.cancel, self.lost = False, False
+        self.cancel, self.lost, self.revoked = False, False, False
 
     def start(self) -> None:
         self._thread.start()
@@ -204,7 +216,16 @@ class _Pulse:
         """Asked by the gate between steps; looks at the queue once a second at most."""
         if time.monotonic() - self._asked_at > 1.0:
             self._beat()
-        return self.cancel or self.lost or self._stopping.is_set()
+            self.revoked = self.revoked or not all(map(self._live, self.consents))
+        return self.cancel or self.lost or self.revoked or self._stopping.is_set()
+
+    def _live(self, record_id: str) -> bool:
+        """A consent that is withdrawn while a job runs stops it, up to the moment of release."""
+        try:
+            record = self._register.get(record_id)
+        except AvsafeError:
+            return False
+        return record is None or record.state(datetime.now(UTC)) == "live"  # None: the gate says so
 
     def _beat_on(self) -> None:
         while not self._done.wait(BEAT_S):

@@ -1,4 +1,4 @@
-"""Tables of the service: teams, users, memberships, API keys, jobs."""
+"""Tables of the service: teams, users, memberships, API keys, sessions, jobs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -53,6 +53,18 @@ def upgrade() -> None:
     )
     op.create_index("ix_api_keys_user_id", "api_keys", ["user_id"])
     op.create_table(
+        "sessions",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("key_id", sa.String(64), nullable=False),
+        sa.Column("csrf", sa.String(64), nullable=False),
+        sa.Column("expires_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_sessions"),
+        sa.ForeignKeyConstraint(
+            ["key_id"], ["api_keys.id"], name="fk_sessions_key_id", ondelete="CASCADE"
+        ),
+    )
+    op.create_index("ix_sessions_key_id", "sessions", ["key_id"])
+    op.create_table(
         "jobs",
         sa.Column("id", sa.String(64), nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
@@ -95,5 +107,5 @@ def _of_user_and_team(table: str) -> tuple[sa.ForeignKeyConstraint, sa.ForeignKe
 
 
 def downgrade() -> None:
-    for table in ("jobs", "api_keys", "memberships", "users", "teams"):
+    for table in ("jobs", "sessions", "api_keys", "memberships", "users", "teams"):
         op.drop_table(table)

@@ -1,0 +1,504 @@
+"""Pages of a team: jobs, reviews, consent, the policy simulator, the ledger. For browsers.
+
+A browser logs in with a key and holds a cookie (HttpOnly, SameSite=Strict); every form carries a
+token besides. All pages work without JavaScript; one that waits reloads itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from avsafe import plugins
+from avsafe.consent import ConsentRegister
+from avsafe.errors import AvsafeError, UsageError
+from avsafe.media import sha256_of
+from avsafe.registry.database import Database
+from avsafe.server import asked, pages, worker
+from avsafe.server.jobs import ENDED, QUEUED, RELEASED, REVIEW, RUNNING, Job, Jobs, new_id
+from avsafe.server.people import AUDIT, GENERATE, Identity, NotAllowed, NotAuthenticated, People
+from avsafe.server.people import REVIEW as MAY_REVIEW
+from avsafe.server.settings import Settings
+from avsafe.server.uploads import Form, received
+from avsafe.server.words import Words, languages, words
+from avsafe.types import Task
+
+if TYPE_CHECKING:
+    from avsafe.consent import ConsentRecord
+
+COOKIE = "avsafe_session"
+LISTED = 50
+
+
+class Visit:
+    """A request of somebody who logged in."""
+
+    def __init__(self, request: Request, who: Identity, csrf: str, language: str) -> None:
+        self.request, self.who, self.csrf = request, who, csrf
+        self.say: Words = words(language)
+        self.language = language
+
+    def path(self, *parts: str) -> str:
+        return "/".join((f"/{self.language}/team", *parts))
+
+
+def team_pages(app: FastAPI, settings: Settings, database: Database) -> None:
+    """Add the pages to the service."""
+    for language in languages():
+        app.include_router(_Team(settings, database, language).router, include_in_schema=False)
+
+
+class _Team:
+    def __init__(self, settings: Settings, database: Database, language: str) -> None:
+        self._settings, self._language = settings, language
+        self._people, self._jobs = People(database), Jobs(database)
+        self._consent = ConsentRegister(settings.home.consent)
+        self._uploads = settings.home.root / "uploads"
+        self.router = APIRouter(prefix=f"/{language}/team")
+        for method, path, scope, handler in (
+            ("GET", "/", "", self._list),
+            ("GET", "/new", GENERATE, self._new),
+            ("POST", "/new", GENERATE, self._create),
+            ("GET", "/jobs/{job_id}", "", self._show),
+            ("GET", "/jobs/{job_id}/file", "", self._file),
+            ("POST", "/jobs/{job_id}/cancel", GENERATE, self._cancel),
+            ("POST", "/jobs/{job_id}/delete", GENERATE, self._delete),
+            ("GET", "/reviews", MAY_REVIEW, self._reviews),
+            ("GET", "/reviews/{job_id}/input/{number}", MAY_REVIEW, self._input),
+            ("POST", "/reviews/{job_id}", MAY_REVIEW, self._decide),
+            ("GET", "/consent", "", self._consents),
+            ("POST", "/consent", GENERATE, self._consent_add),
+            ("POST", "/consent/{record_id}/revoke", GENERATE, self._consent_revoke),
+            ("GET", "/consent/{record_id}/receipt", "", self._receipt),
+            ("GET", "/policy", "", self._policy),
+            ("POST", "/policy", "", self._simulate),
+            ("GET", "/ledger", AUDIT, self._ledger),
+            ("POST", "/logout", "", self._log_out),
+        ):
+            self.router.add_api_route(
+                path, self._guarded(scope, handler), methods=[method], response_model=None
+            )
+        self.router.add_api_route("/login", self._login, methods=["GET"], response_model=None)
+        self.router.add_api_route("/login", self._log_in, methods=["POST"], response_model=None)
+
+    # ------------------------------------------------------------ who is there
+
+    def _guarded(self, scope: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+        async def guarded(request: Request) -> Response:
+            token = request.cookies.get(COOKIE, "")
+            try:
+                who, csrf = await asyncio.to_thread(self._people.of_session, token)
+            except NotAuthenticated:
+                return RedirectResponse(f"/{self._language}/team/login", 303)
+            visit = Visit(request, who, csrf, self._language)
+            try:
+                if scope:
+                    who.must(scope)
+                if request.method != "POST":
+                    return await handler(visit, **request.path_params)  # type: ignore[no-any-return]
+                async with received(
+                    request, self._uploads, max_bytes=self._settings.max_upload_bytes,
+                    within_s=self._settings.receive_s, files=(*asked.ROLES, "files", "evidence"),
+                ) as form:  # fmt: skip
+                    given = form.texts.pop("csrf", "")
+                    if not hmac.compare_digest(given.encode(), csrf.encode()):
+                        raise NotAllowed("The form is not of this session. Load the page again.")
+                    return await handler(visit, form, **request.path_params)  # type: ignore[no-any-return]
+            except NotAllowed as error:
+                return self._page(visit, "team_error.html", status=403, message=str(error))
+            except _Gone:
+                return self._page(
+                    visit, "team_error.html", status=404, message=visit.say("error:not-found")
+                )
+            except AvsafeError as error:
+                return self._page(visit, "team_error.html", status=400, message=str(error))
+
+        return guarded
+
+    async def _login(self, request: Request) -> Response:
+        return HTMLResponse(
+            pages.render("team_login.html", self._settings, words(self._language), wrong=False)
+        )
+
+    async def _log_in(self, request: Request) -> Response:
+        async with received(request, self._uploads, max_bytes=1, within_s=30.0, files=()) as form:
+            key = form.texts.get("key", "").strip()
+        try:
+            token = await asyncio.to_thread(self._people.log_in, key)
+        except NotAuthenticated:
+            body = pages.render(
+                "team_login.html", self._settings, words(self._language), wrong=True
+            )
+            return HTMLResponse(body, 401)
+        answer = RedirectResponse(f"/{self._language}/team/", 303)
+        answer.set_cookie(
+            COOKIE, token, httponly=True, samesite="strict", path="/",
+            secure=request.url.scheme == "https", max_age=8 * 3600,
+        )  # fmt: skip
+        return answer
+
+    async def _log_out(self, visit: Visit, form: Form) -> Response:
+        await asyncio.to_thread(self._people.log_out, visit.request.cookies.get(COOKIE, ""))
+        answer = RedirectResponse(f"/{self._language}/", 303)
+        answer.delete_cookie(COOKIE, path="/")
+        return answer
+
+    def _page(self, visit: Visit, template: str, *, status: int = 200, **values: Any) -> Response:
+        body = pages.render(
+            template, self._settings, visit.say, who=visit.who, csrf=visit.csrf,
+            here=visit.path(), may=visit.who.scopes, **values,
+        )  # fmt: skip
+        return HTMLResponse(body, status)
+
+    # ------------------------------------------------------------ jobs
+
+    async def _list(self, visit: Visit) -> Response:
+        found = await asyncio.to_thread(lambda: self._jobs.list(visit.who.team, limit=LISTED))
+        waits = any(job.state in (QUEUED, RUNNING) for job in found)
+        rows = [_job_row(job, visit.say) for job in found]
+        return self._page(visit, "team_jobs.html", rows=rows, reload_s=5 if waits else 0)
+
+    async def _new(self, visit: Visit) -> Response:
+        return self._page(visit, "team_new.html", **await asyncio.to_thread(self._choices))
+
+    def _choices(self) -> dict[str, Any]:
+        infos = [plugins.generator_info(name) for name in self._settings.offered]
+        return {
+            "models": [info for info in infos if info is not None],
+            "tasks": sorted(asked.DEFAULT_GENERATOR),
+            "consents": [r for r in self._consent.list() if r.state(datetime.now(UTC)) == "live"],
+        }
+
+    async def _create(self, visit: Visit, form: Form) -> Response:
+        fields = {k: v for k, v in form.texts.items() if v.strip()}
+        if fields.get("model") == "auto":
+            del fields["model"]
+        files = {k: u for k, u in form.files.items() if u.size_bytes}
+        kept = Form(form.folder, files, {})
+        picture = fields.get("task") == Task.TEXT_TO_IMAGE
+        job_id = new_id()
+
+        def add() -> Job:
+            offered = self._settings.offered
+            if picture:
+                wanted = asked.image(fields, offered)
+            else:
+                wanted = asked.video(fields, offered, kept)
+                asked.keep_inputs(wanted, kept, worker.folder_of(self._settings, job_id))
+            endpoint = "images" if picture else "videos"
+            return self._jobs.add(
+                visit.who.account.id, visit.who.team, endpoint, wanted, job_id=job_id
+            )[0]
+
+        job = await asyncio.to_thread(add)
+        return RedirectResponse(visit.path("jobs", job.id), 303)
+
+    async def _mine(self, visit: Visit, job_id: str) -> Job:
+        job = await asyncio.to_thread(self._jobs.get, job_id, visit.who.team)
+        if job is None:
+            raise _Gone
+        return job
+
+    async def _show(self, visit: Visit, job_id: str) -> Response:
+        job = await self._mine(visit, job_id)
+        path = worker.folder_of(self._settings, job.id) / (job.output or "none")
+        return self._page(
+            visit,
+            "team_job.html",
+            job=job,
+            row=_job_row(job, visit.say),
+            kept=job.state == RELEASED and path.is_file(),
+            picture=path.suffix == ".png",
+            ended=job.state in ENDED,
+            reload_s=2 if job.state in (QUEUED, RUNNING) else 0,
+        )
+
+    async def _file(self, visit: Visit, job_id: str) -> Response:
+        job = await self._mine(visit, job_id)
+        path = worker.folder_of(self._settings, job.id) / (job.output or "none")
+        if job.state != RELEASED or not path.is_file():
+            raise _Gone
+        kind = "image/png" if path.suffix == ".png" else "video/mp4"
+        return FileResponse(path, media_type=kind, filename=f"{job.id}{path.suffix}",
+                            content_disposition_type="inline")  # fmt: skip
+
+    async def _cancel(self, visit: Visit, form: Form, job_id: str) -> Response:
+        job = await self._mine(visit, job_id)
+        await asyncio.to_thread(self._jobs.cancel, job.id)
+        return RedirectResponse(visit.path("jobs", job.id), 303)
+
+    async def _delete(self, visit: Visit, form: Form, job_id: str) -> Response:
+        job = await self._mine(visit, job_id)
+        await asyncio.to_thread(self._jobs.delete, job.id)
+        await asyncio.to_thread(worker.forget_files, self._settings, job.id)
+        return RedirectResponse(visit.path(""), 303)
+
+    # ------------------------------------------------------------ reviews
+
+    async def _reviews(self, visit: Visit) -> Response:
+        found = await asyncio.to_thread(
+            lambda: self._jobs.list(
+                visit.who.team, limit=LISTED, newest_first=False, states=(REVIEW,)
+            )
+        )
+        rows = [
+            _job_row(job, visit.say)
+            | {
+                "request": job.request,
+                "decision": job.decision or {},
+                "own": job.user_id == visit.who.account.id,
+                "inputs": list(enumerate(job.request.get("inputs", ()))),
+            }
+            for job in found
+        ]
+        return self._page(visit, "team_reviews.html", rows=rows)
+
+    async def _input(self, visit: Visit, job_id: str, number: str) -> Response:
+        """An input as the browser may show it: decoded in the limited process, coded anew."""
+        job = await self._mine(visit, job_id)
+        inputs = list(job.request.get("inputs", ()))
+        if job.state != REVIEW or not number.isdecimal() or int(number) >= len(inputs):
+            raise _Gone
+        path = worker.folder_of(self._settings, job.id) / inputs[int(number)]["file"]
+        still = await asyncio.to_thread(pages.still, path)
+        return Response(still, media_type="image/webp")
+
+    async def _decide(self, visit: Visit, form: Form, job_id: str) -> Response:
+        job = await self._mine(visit, job_id)
+        if job.user_id == visit.who.account.id:
+            raise NotAllowed("A request is reviewed by somebody else than who made it.")
+        decision = form.texts.get("decision")
+        if decision not in ("approve", "deny"):
+            raise UsageError("Approve or deny.")
+        await asyncio.to_thread(
+            lambda: self._jobs.decide(
+                job.id, approved=decision == "approve", reviewer=visit.who.account.name,
+                reason=form.texts.get("reason", ""),
+            )
+        )  # fmt: skip
+        return RedirectResponse(visit.path("reviews"), 303)
+
+    # ------------------------------------------------------------ consent
+
+    async def _consents(self, visit: Visit) -> Response:
+        now = datetime.now(UTC)
+        found = await asyncio.to_thread(self._consent.list)
+        states = [(record, record.state(now)) for record in found]
+        rows = [
+            {"record": record, "state": state, "said": visit.say(f"team:consent-state:{state}")}
+            for record, state in states
+        ]
+        return self._page(visit, "team_consent.html", rows=rows)
+
+    async def _consent_add(self, visit: Visit, form: Form) -> Response:
+        texts = form.texts
+        file = form.files.get("files")
+        if file is None or not file.size_bytes:
+            raise UsageError(visit.say("team:consent-no-file"))
+
+        def add() -> ConsentRecord:
+            evidence = form.files.get("evidence")
+            days = texts.get("days", "365")
+            return self._consent.add(
+                texts.get("subject", ""),
+                texts.get("modality", ""),
+                [sha256_of(file.path)],
+                granted_by=visit.who.account.name,
+                adult=texts.get("adult") == "yes",
+                purposes=_several(texts.get("purposes")) or ("general",),
+                generators=_several(texts.get("generators")) or ("*",),
+                duration=timedelta(days=int(days) if days.isdecimal() else 0),
+                evidence_sha256=sha256_of(evidence.path)
+                if evidence and evidence.size_bytes
+                else None,
+            )
+
+        await asyncio.to_thread(add)
+        return RedirectResponse(visit.path("consent"), 303)
+
+    async def _consent_revoke(self, visit: Visit, form: Form, record_id: str) -> Response:
+        await asyncio.to_thread(self._revoke, record_id, visit)
+        return RedirectResponse(visit.path("consent"), 303)
+
+    def _revoke(self, record_id: str, visit: Visit) -> None:
+        """What waits on it ends at once; what runs is stopped by its worker."""
+        self._consent.revoke(record_id)
+        self._jobs.stop_for_consent(record_id, worker.REVOKED)
+
+    async def _receipt(self, visit: Visit, record_id: str) -> Response:
+        record = await asyncio.to_thread(self._consent.get, record_id)
+        if record is None:
+            raise _Gone
+        name = f'attachment; filename="consent-{record.id}.jsonld"'
+        return JSONResponse(
+            receipt(record), media_type="application/ld+json", headers={"Content-Disposition": name}
+        )
+
+    # ------------------------------------------------------------ policy, ledger
+
+    async def _policy(self, visit: Visit) -> Response:
+        base = await asyncio.to_thread(lambda: _policy_text(self._settings.home.policy))
+        return self._page(
+            visit, "team_policy.html", base=base, cases=_EXAMPLE_CASES, found=None, problem=""
+        )
+
+    async def _simulate(self, visit: Visit, form: Form) -> Response:
+        cases, base = form.texts.get("cases", ""), form.texts.get("base", "")
+        found, problem = None, ""
+        try:
+            found = await asyncio.to_thread(
+                simulated, self._settings.home.policy, base, cases, form.folder
+            )
+        except AvsafeError as error:
+            problem = str(error).replace(str(form.folder), "")
+        return self._page(
+            visit, "team_policy.html", base=base, cases=cases, found=found, problem=problem
+        )
+
+    async def _ledger(self, visit: Visit) -> Response:
+        asked_for = visit.request.query_params.get("release", "")
+        found = await asyncio.to_thread(self._entries, asked_for)
+        return self._page(visit, "team_ledger.html", asked_for=asked_for, **found)
+
+    def _entries(self, asked_for: str) -> dict[str, Any]:
+        from avsafe.ledger import Ledger
+
+        home = self._settings.home
+        if not home.ledger.exists():
+            return {"size": 0, "ok": True, "problems": (), "rows": (), "proofs": ()}
+        with Ledger.open(home.ledger, home.keys) as ledger:
+            checked = ledger.verify()
+            release = ledger.resolve(asked_for) if asked_for else None
+            start = 0 if release else max(0, len(ledger) - LISTED)
+            rows = list(ledger.entries(release, start=start))[-LISTED:]
+            proofs = ledger.prove(release) if release else ()
+            return {
+                "size": len(ledger),
+                "ok": checked.ok,
+                "problems": checked.problems,
+                "rows": [
+                    {"seq": e.seq, "time": e.time, "type": e.type, "release": e.release_id,
+                     "said": e.body.get("status") or e.body.get("task") or ""}
+                    for e in reversed(rows)
+                ],
+                "proofs": [
+                    {"seq": p.entry.seq, "size": p.size, "root": p.root.hex(), "leaf": p.leaf,
+                     "path": [one.hex() for one in p.path], "holds": p.holds(),
+                     "checkpoint": p.checkpoint}
+                    for p in proofs
+                ],
+            }  # fmt: skip
+
+
+class _Gone(Exception):
+    """There is no such thing for this team."""
+
+
+def receipt(record: ConsentRecord) -> dict[str, Any]:
+    """What the person who consented is given: JSON-LD in the W3C Data Privacy Vocabulary, fields
+    after ISO/IEC TS 27560."""
+    return {
+        "@context": {"dpv": "https://w3id.org/dpv#", "dct": "http://purl.org/dc/terms/"},
+        "@type": "dpv:ConsentRecord",
+        "dct:identifier": record.id,
+        "dpv:hasDataSubject": record.subject,
+        "dpv:hasPersonalData": "face" if record.modality == "face" else "voice",
+        "dpv:hasPurpose": list(record.purposes),
+        "dpv:isImplementedUsingTechnology": list(record.generators),
+        "dpv:hasIndicationMethod": record.evidence_sha256,
+        "dpv:hasNotice": {"dct:hasVersion": record.notice_version},
+        "dct:created": record.created_at.isoformat(),
+        "dct:valid": record.expires_at.isoformat(),
+        "dpv:hasConsentStatus": "dpv:ConsentWithdrawn" if record.revoked_at else "dpv:ConsentGiven",
+        "dpv:hasWithdrawalTime": record.revoked_at.isoformat() if record.revoked_at else None,
+        "dct:subject": {"sha256": list(record.media_sha256)},
+    }
+
+
+def simulated(folder: Path, base: str, cases: str, work: Path) -> list[dict[str, Any]]:
+    """Each case (a JSON object a line) under the policy in force and under an edited base set."""
+    from avsafe.policy import Policy
+    from avsafe.policy import simulate as simulation
+    from avsafe.policy.engine import BASE, SCHEMA
+    from avsafe.policy.engine import REVIEW as REVIEW_FILE
+
+    before = Policy.load(folder)
+    edited = work / "policy"
+    edited.mkdir()
+    source = _policy_folder(folder)
+    for name in (REVIEW_FILE, SCHEMA):
+        (edited / name).write_bytes((source / name).read_bytes())
+    (edited / BASE).write_text(base, encoding="utf-8")
+    after = Policy.load(edited)
+    lines = work / "cases.jsonl"
+    lines.write_text(cases, encoding="utf-8")
+    found = []
+    for case in simulation.read_cases(lines):
+        one = simulation.simulate(before, before, [case])
+        effect = next(iter(one.before))
+        changes = simulation.simulate(before, after, [case]).changes
+        found.append(
+            {
+                "task": str(case.request.task),
+                "prompt": case.request.prompt,
+                "before": effect,
+                "after": str(changes[0].after.effect) if changes else effect,
+                "rules_before": list(changes[0].before.rules) if changes else [],
+                "rules_after": list(changes[0].after.rules) if changes else [],
+                "changed": bool(changes),
+            }
+        )
+    return found
+
+
+def _policy_folder(folder: Path) -> Path:
+    from avsafe.policy.engine import BASE, DEFAULT_FOLDER
+
+    return folder if (folder / BASE).is_file() else DEFAULT_FOLDER
+
+
+def _policy_text(folder: Path) -> str:
+    from avsafe.policy.engine import BASE
+
+    return (_policy_folder(folder) / BASE).read_text(encoding="utf-8")
+
+
+def _job_row(job: Job, say: Words) -> dict[str, Any]:
+    error: Mapping[str, Any] = job.error or {}
+    return {
+        "id": job.id,
+        "state": job.state,
+        "said": say(f"team:state:{job.state}"),
+        "prompt": job.request.get("prompt", ""),
+        "model": job.request.get("generator", ""),
+        "task": job.request.get("task", ""),
+        "progress": job.progress,
+        "stage": job.stage,
+        "created": job.created_at,
+        "code": error.get("code", ""),
+        "message": error.get("message", ""),
+        "appeal": error.get("appeal") or "",
+        "release_id": job.release_id or "",
+    }
+
+
+def _several(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+_EXAMPLE_CASES = "\n".join(
+    json.dumps(case)
+    for case in (
+        {"task": "text-to-video", "prompt": "a red ball bouncing", "roles": ["creator"]},
+        {"task": "talking-head", "prompt": "", "roles": ["creator"], "likeness": "unknown"},
+        {"task": "text-to-image", "prompt": "a battlefield with wounded", "roles": ["creator"]},
+    )
+)
