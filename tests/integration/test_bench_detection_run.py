@@ -121,6 +121,16 @@ def test_folders_say_what_a_clip_is(clips):
     }
 
 
+def test_links_to_folders_are_followed_once(clips, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "ann").symlink_to(clips / "real" / "ann")
+    (tmp_path / "real" / "circle").symlink_to(tmp_path / "real")
+    (tmp_path / "synthetic_loom").symlink_to(clips / "synthetic" / "loom")
+    found = [(clip.unit, clip.source) for clip in folders.find([tmp_path])]
+    assert found == [("real/ann/a.mp4", "real/real/ann"),
+                     ("synthetic_loom/x_1.mp4", "synthetic/loom/x")]  # fmt: skip
+
+
 def test_clips_are_judged_counted_and_reported(clips, tmp_path, installed):
     installed(Brightness())
     result = bench("--media", clips, "--out", tmp_path, "--condition", "clean")

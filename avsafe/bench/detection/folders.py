@@ -10,6 +10,7 @@ in the name of a file that lies in none: files of one source are not independent
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +74,7 @@ def _clips(folder: Path) -> Iterator[Clip]:
         role, _, name = top.name.lower().partition("_")
         if role not in _ROLES:
             continue
-        for path in sorted(top.rglob("*")):
-            if not path.is_file() or path.suffix.lower() not in media.MIME_BY_SUFFIX:
-                continue
+        for path in _files(top):
             below = list(path.relative_to(top).parts[:-1])
             if name:
                 group = name if role != "real" else f"real {name}"
@@ -86,6 +85,21 @@ def _clips(folder: Path) -> Iterator[Clip]:
             source = below[0] if below else path.stem.partition("_")[0]
             unit = path.relative_to(folder).as_posix()
             yield Clip(unit, path, role, group, f"{role}/{group}/{source}")
+
+
+def _files(top: Path) -> list[Path]:
+    """The media files below a folder; links to folders are followed, each folder once."""
+    found: list[Path] = []
+    known = set[str]()
+    for place, inside, files in os.walk(top, followlinks=True):
+        real = os.path.realpath(place)
+        if real in known:
+            inside.clear()
+            continue
+        known.add(real)
+        found += [path for name in files if (path := Path(place, name)).is_file()
+                  and path.suffix.lower() in media.MIME_BY_SUFFIX]  # fmt: skip
+    return sorted(found)
 
 
 # ---------------------------------------------------------------- from outside
