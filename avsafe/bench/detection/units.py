@@ -10,7 +10,7 @@ Legend: ``n`` rows; a score is higher for synthetic.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +57,9 @@ class Units:
 
     def only(self, rows: NDArray[Any]) -> Units:
         """The rows of a mask or of indices."""
-        return Units(
-            self.detector,
-            *(getattr(self, name)[rows] for name in _ARRAYS),
-            {name: values[rows] for name, values in self.shortcuts.items()},
-        )
+        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in _ARRAYS}
+        shortcuts = {name: values[rows] for name, values in self.shortcuts.items()}
+        return Units(self.detector, **arrays, shortcuts=shortcuts)
 
     def cells(self) -> Iterator[tuple[str, str, Units]]:
         """Cell, condition and their rows, in the order in which they first stand."""
@@ -94,9 +92,8 @@ def _one(name: str, tables: list[Units]) -> Units:
         )
         for shortcut in wanted
     }
-    return Units(
-        name, *(np.concatenate([getattr(t, a) for t in tables]) for a in _ARRAYS), shortcuts
-    )
+    arrays: dict[str, Any] = {a: np.concatenate([getattr(t, a) for t in tables]) for a in _ARRAYS}
+    return Units(name, **arrays, shortcuts=shortcuts)
 
 
 # ---------------------------------------------------------------- Parquet
@@ -178,12 +175,11 @@ def _split(file: str, found: Mapping[str, list[Any]]) -> list[Units]:
         for name, values in found.items()
         if name.startswith(SHORTCUT)
     }
-    whole = Units("", *(columns[name] for name in _ARRAYS), shortcuts)
-    tables = []
-    for name in dict.fromkeys(columns["detector"].tolist()):
-        one = whole.only(columns["detector"] == name)
-        tables.append(Units(name, *(getattr(one, a) for a in _ARRAYS), one.shortcuts))
-    return tables
+    arrays: dict[str, Any] = {name: columns[name] for name in _ARRAYS}
+    whole = Units("", **arrays, shortcuts=shortcuts)
+    names = columns["detector"]
+    return [replace(whole.only(names == name), detector=name)
+            for name in dict.fromkeys(names.tolist())]  # fmt: skip
 
 
 def _text(file: str, column: str, row: int, value: Any) -> str:
