@@ -70,7 +70,7 @@ def list_(as_json: Json = False) -> None:
     for item in found:
         colour = _COLOUR.get(item.status, "yellow")
         status = f"[{colour}]{shown(item.status)}[/]"
-        said = shown(item.note or ", ".join(item.conditions))
+        said = shown(item.note or "; ".join(item.conditions))
         looks = f"{shown(item.modality)}\n[dim]{shown(', '.join(item.kinds))}[/]"
         table.add_row(
             shown(item.name), looks, f"{status}\n{said}" if said else status, _terms(item)
@@ -367,14 +367,14 @@ def _print_record(found: Qualification) -> None:
     out = console()
     out.print(shown("files: " + ", ".join(sizes)))
     conditions = {one.name: one for one in found.calibration.conditions}
-    table = Table("condition", "scored", "AUC (95 %)", "EER", "false alarms", "found", "benign", "")
+    table = Table("condition", "scored", "AUC, 95 %", "EER", "false alarms", "found", "benign", "")
     for name, figures in found.figures.items():
         one = conditions.get(name)
         benign = figures.get("benign", {})
         table.add_row(
             shown(name),
             f"{figures['real']['files']} + {figures['synthetic']['files']}",
-            f"{figures['auc']:.2f} ({figures['auc_low']:.2f}-{figures['auc_high']:.2f})"
+            f"{figures['auc']:.2f}\n{figures['auc_low']:.2f}-{figures['auc_high']:.2f}"
             if one
             else "",
             f"{figures['eer']:.0%}" if one else "",

@@ -15,7 +15,7 @@ from avsafe.types import Kind
 if TYPE_CHECKING:
     from avsafe.types import RawMedia
 
-AS_GIVEN = "as given"
+AS_GIVEN = "given"
 RECODED = {Kind.IMAGE: "JPEG 75", Kind.AUDIO: "MP3 64 kbit/s", Kind.VIDEO: "H.264 CRF 28"}
 WORDS = {Kind.IMAGE: "pictures", Kind.AUDIO: "sound", Kind.VIDEO: "video"}
 FIRST_S = 20.0  # of a file that is coded again
@@ -26,9 +26,9 @@ _MP3_RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 def condition_name(kind: Kind, coding: str) -> str:
     """
     >>> condition_name(Kind.AUDIO, "MP3 64 kbit/s"), condition_name(Kind.IMAGE, AS_GIVEN)
-    ('sound, MP3 64 kbit/s', 'pictures, as given')
+    ('sound as MP3 64 kbit/s', 'pictures as given')
     """
-    return f"{WORDS[kind]}, {coding}"
+    return f"{WORDS[kind]} as {coding}"
 
 
 def recode(path: Path, kind: Kind, folder: Path, *, limits: media.Limits | None = None) -> Path:

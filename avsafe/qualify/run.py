@@ -96,7 +96,7 @@ def qualify(
 
 
 def _order(name: str) -> tuple[str, bool, str]:
-    kind, _, coding = name.partition(", ")
+    kind, _, coding = name.partition(" as ")
     return kind, coding != AS_GIVEN, coding
 
 

@@ -86,7 +86,7 @@ def test_the_way_from_a_folder_to_a_voice(home: Home, tmp_path: Path) -> None:
     (fake / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     done = ask("qualify", "toy", "--real", real, "--synthetic", fake)
     assert done.exit_code == 0
-    assert "toy speaks on: pictures, as given; pictures, JPEG 75" in " ".join(done.stdout.split())
+    assert "toy speaks on: pictures as given; pictures as JPEG 75" in " ".join(done.stdout.split())
     assert "no score: broken.jpg (synthetic)" in done.stderr
     assert "does not allow commercial use" in done.stderr
     shown = json.loads(ask("show", "toy", "--json").stdout)

@@ -170,10 +170,10 @@ def test_one_that_separates_may_speak(home: Home, tmp_path: Path, dark: Path, br
         home, "toy", dark, bright, progress=lambda fraction, stage: told.append(fraction)
     )
     found = outcome.qualification
-    assert found.usable == ("pictures, as given", "pictures, JPEG 75")
+    assert found.usable == ("pictures as given", "pictures as JPEG 75")
     assert not outcome.unread
     assert (told[0], told[-1], told) == (0.0, 1.0, sorted(told))
-    figures = found.figures["pictures, as given"]
+    figures = found.figures["pictures as given"]
     assert figures["auc"] == 1.0
     assert figures["auc_low"] == pytest.approx(1.0)
     assert figures["real"] == {"files": 12, "sources": 12}
@@ -248,7 +248,7 @@ def test_few_sources_are_refused_however_many_files(home: Home, tmp_path: Path, 
         kit.pictures(made / f"generator-{n}", np.linspace(120, 140, 5), seed=20 + n)
     added(home, tmp_path)
     found = run.qualify(home, "toy", dark, made).qualification
-    assert found.figures["pictures, as given"]["synthetic"] == {"files": 15, "sources": 3}
+    assert found.figures["pictures as given"]["synthetic"] == {"files": 15, "sources": 3}
     assert "12 real and 3 synthetic" in found.refused[0]
 
 
@@ -259,7 +259,7 @@ def test_benign_files_above_the_threshold_refuse_it(
     calm = kit.pictures(tmp_path / "calm", np.linspace(50, 70, 4), seed=8)
     found = run.qualify(home, "toy", dark, bright, calm).qualification
     assert found.usable
-    assert found.figures["pictures, as given"]["benign"] == {"files": 4, "judged": 4, "flagged": 0}
+    assert found.figures["pictures as given"]["benign"] == {"files": 4, "judged": 4, "flagged": 0}
     assert not any("benign" in one for one in found.warnings)
     snow = kit.pictures(tmp_path / "snow", [65, 66, 67, 200], seed=9)
     found = run.qualify(home, "toy", dark, bright, snow).qualification
@@ -273,11 +273,11 @@ def test_classes_in_different_formats_are_refused_as_given(
     added(home, tmp_path)
     made = kit.pictures(tmp_path / "made", BRIGHT, seed=2, suffix=".png")
     found = run.qualify(home, "toy", dark, made).qualification
-    assert found.usable == ("pictures, JPEG 75",)
-    assert "in different formats" in found.refusals["pictures, as given"][0]
+    assert found.usable == ("pictures as JPEG 75",)
+    assert "in different formats" in found.refusals["pictures as given"][0]
     said = judged(home, made / "2-0.png")
     assert said.status is EvidenceStatus.ABSTAINED
-    assert "on pictures, as given it was refused" in said.summary
+    assert "on pictures as given it was refused" in said.summary
 
 
 def test_one_file_has_one_role_and_folders_hold_media(
@@ -311,7 +311,7 @@ def test_unreadable_and_silent_files_are_told_and_not_counted(
     Image.new("RGB", (96, 96), (70, 70, 70)).save(real / "blank.jpg", quality=90)
     outcome = run.qualify(home, "toy", real, bright)
     assert {one.name for one in outcome.unread} == {"broken.jpg", "blank.jpg"}
-    figures = outcome.qualification.figures["pictures, as given"]
+    figures = outcome.qualification.figures["pictures as given"]
     assert figures["real"]["files"] == 12
     assert figures["reasons"] == {"its pictures are blank": 1}
 
