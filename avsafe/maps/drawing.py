@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 PAPER, INK, FAINT = (255, 255, 255), (28, 30, 34), (104, 108, 116)
-LINE, EMPTY = (205, 208, 212), (240, 241, 243)
+LINE, EMPTY = (190, 194, 199), PAPER
 FLAG, UNDER = (255, 221, 0), (0, 0, 0)
 HATCH_LIGHT, HATCH_DARK, HATCH_PX = (238, 238, 238), (96, 98, 102), 10
-_REAL, _EVEN, _MADE = (33, 102, 172), (244, 244, 242), (217, 95, 2)
+_REAL, _EVEN, _MADE = (33, 102, 172), (224, 224, 220), (217, 95, 2)
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
 LONGEST_TEXT = 400  # characters that are looked at, whatever a name or a sentence has
 
@@ -41,7 +41,7 @@ def tint(llr: NDArray[np.float64]) -> NDArray[np.uint8]:
     """(...) -> (..., 3): blue at ``-CAP``, light grey at 0, orange at ``CAP``; red less blue rises.
 
     >>> tint(np.array([-9.0, 0.0, 9.0])).tolist()
-    [[33, 102, 172], [244, 244, 242], [217, 95, 2]]
+    [[33, 102, 172], [224, 224, 220], [217, 95, 2]]
     """
     share = np.clip(np.nan_to_num(llr) / CAP, -1, 1)[..., None]
     end = np.where(share < 0, np.array(_REAL), np.array(_MADE))
