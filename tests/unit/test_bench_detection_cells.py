@@ -281,4 +281,4 @@ def test_the_text_has_every_cell_with_its_n():
     assert "<img" not in text
     for line in text.splitlines():
         if line.startswith("| a |"):
-            assert line.replace("\\|", "").count("|") == 14
+            assert line.replace("\\|", "").count("|") == 15

@@ -55,14 +55,15 @@ def _section(name: str, one: Found) -> list[str]:
             lines.append(_row(line["what"], promise(line), measured(line, short=True), _met(line)))
         lines.append("")
     lines += [
-        "| cell | condition | AUC | EER | TPR at 1 % FPR | flagged: real | synthetic | ECE | "
-        "judged | real | synthetic | sources | below a floor |",
-        "|" + "---|" * 13,
+        "| cell | condition | AUC | with abstained | EER | TPR at 1 % FPR | flagged: real | "
+        "synthetic | ECE | judged | real | synthetic | sources | below a floor |",
+        "|" + "---|" * 14,
     ]
     for cell in one["cells"]:
         f = cell["figures"]
         lines.append(_row(
-            cell["cell"], cell["condition"], _figure(f["auc"]), _figure(f["eer"], share=True),
+            cell["cell"], cell["condition"], _figure(f["auc"]),
+            plain(cell["with_abstained"]["auc"]["value"], 3), _figure(f["eer"], share=True),
             _figure(f["tpr_at_1pct"], share=True), _figure(f["fpr"], share=True),
             _figure(f["tpr"], share=True), _figure(f["ece"]), percent(cell["coverage"]),
             f"{cell['n_real_judged']} of {cell['n_real']}",

@@ -115,7 +115,8 @@ def matrix(cells: Sequence[Found]) -> str:
     key = (
         "<p class='quiet key'><i class='good'></i>AUC .9 or more <i class='fair'></i>.75 or more "
         "<i class='poor'></i>below <i class='few'></i>judges less than a fifth, or one class only "
-        "<i class='miss'></i>below a floor. In small: the share judged, and EER.</p>"
+        "<i class='miss'></i>below a floor. In small: the share judged, and EER. In brackets: AUC "
+        "with what it did not judge.</p>"
     )
     return (f'<div class="wide"><table class="cells"><thead><tr><th></th>{top}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>{key}")  # fmt: skip
@@ -127,7 +128,9 @@ def _square(cell: Found | None) -> str:
     auc, eer = cell["figures"]["auc"], cell["figures"]["eer"]
     missed = " miss" if cell["missed"] else ""
     if auc["value"] is None:
-        return (f'<td class="few{missed}" title="{escape(_tip(cell))}">–'
+        every = cell["with_abstained"]["auc"]["value"]
+        shown = "–" if every is None else f"({number(every, 3)})"
+        return (f'<td class="few{missed}" title="{escape(_tip(cell))}">{shown}'
                 f"<small>{markdown.percent(cell['coverage'])} judged</small></td>")  # fmt: skip
     level = "good" if auc["value"] >= 0.9 else "fair" if auc["value"] >= 0.75 else "poor"
     level = "few" if cell["coverage"] < FEW else level
