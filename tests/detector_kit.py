@@ -14,6 +14,7 @@ import pytest
 
 from avsafe import plugins
 from avsafe.home import Home
+from avsafe.qualify.adapter import DetectorAdapter, Model, adapter_of
 from avsafe.types import AudioStream, Kind, Media, VideoStream
 
 ADAPTERS = {
@@ -127,3 +128,34 @@ def state(home: Home) -> list[str]:
     """Every file below the state folder's detectors, temporary ones too."""
     root = home.root / "detectors"
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+
+
+# ---------------------------------------------------------------- adapters
+
+
+def made(folder: Path, stated: Mapping[str, Any], **parts: bytes) -> DetectorAdapter:
+    found = adapter_of(Model.load(write(folder, stated, **parts)))
+    found.prepare()
+    return found
+
+
+def parts(*names: str, form: str = "safetensors") -> dict[str, Any]:
+    return {n: {"path": f"{n}.{form}", "format": form, "sha256": "0" * 64} for n in names}
+
+
+def tensors(**arrays: Any) -> bytes:
+    from safetensors.torch import save
+
+    return save({k: v.contiguous() for k, v in arrays.items()})
+
+
+def frames(values: np.ndarray, rate: float = 8.0) -> dict[str, Any]:
+    return {"frames": values.astype(np.uint8), "times_s": np.arange(len(values)) / rate}
+
+
+def sound(values: np.ndarray, rate_hz: int = 16_000) -> dict[str, Any]:
+    return {"sound": values.astype(np.float32), "rate_hz": np.array([rate_hz], np.int64)}
+
+
+def voice(seconds: float = 5.0, seed: int = 0) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * 16_000))
