@@ -1,7 +1,6 @@
-"""Adapters to detectors of others, with small networks made here; nothing is downloaded.
+"""Adapters to detectors of others: what they are given, any ONNX network, and the panel.
 
-The published weights are not at hand: what is tested is everything around them, and that the
-architectures are those of the papers (counts of parameters, layout, agreement with open_clip).
+Networks are small and made here. Those of papers are in ``test_detector_adapters_networks``.
 """
 
 from __future__ import annotations

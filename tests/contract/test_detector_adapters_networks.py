@@ -170,8 +170,8 @@ def test_univfd_is_a_linear_probe(tmp_path: Path) -> None:
         score("e", torch.randn(1, 7), 0.0)
     with pytest.raises(UsageError, match="activation is one of quick_gelu, gelu"):
         score("f", probe, 0.0, options={"activation": "relu"})
+    given = kit.tensors(weight=probe, bias=torch.zeros(1))
     with pytest.raises(UsageError, match="holds no image tower of CLIP"):
-        given = kit.tensors(weight=probe, bias=torch.zeros(1))
         kit.made(tmp_path / "g", univfd_manifest(), backbone=kit.tensors(a=probe), probe=given)
 
 
@@ -255,8 +255,8 @@ def test_aeroblade_runs_an_autoencoder_of_diffusers(tmp_path: Path) -> None:
     assert isinstance(first, float)
     assert np.isfinite(first)
     assert first == network.score(noise, kit.picture_media())  # the mode of the latent, no draw
+    other = {**stated, "options": {"config": {**config, "latent_channels": 4}}}
     with pytest.raises(UsageError, match="do not fit"):
-        other = {**stated, "options": {"config": {**config, "latent_channels": 4}}}
         kit.made(tmp_path / "x", other, model=kit.tensors(**own.state_dict()))
     with pytest.raises(UsageError, match=r"options.config is what"):
         kit.made(tmp_path / "y", {**stated, "options": {}}, model=kit.tensors(**own.state_dict()))
