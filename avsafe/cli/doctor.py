@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import get_args
 
 from avsafe import __version__, plugins
 from avsafe.errors import AvsafeError
@@ -36,8 +37,7 @@ def examine(home: Home | None = None) -> Iterator[Finding]:
     yield Finding("home", True, str(home.root) + ("" if home.root.is_dir() else " (not made yet)"))
     yield from _keys(home)
     yield from _records(home)
-    kinds: tuple[PluginKind, ...] = ("generators", "watermarkers", "metrics", "detectors")
-    for kind in kinds:
+    for kind in get_args(PluginKind):
         yield Finding(kind, True, ", ".join(plugins.catalogue(kind)) or "none")
 
 

@@ -356,6 +356,6 @@ def _plugin_packages() -> set[str]:
 
     return {
         point.value.partition(".")[0].partition(":")[0]
-        for kind in ("generators", "watermarkers", "metrics", "detectors")
+        for kind in ("generators", "watermarkers", "metrics", "detectors", "detector_adapters")
         for point in entry_points(group=f"avsafe.{kind}")
     }
