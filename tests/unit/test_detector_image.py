@@ -133,7 +133,7 @@ def good() -> dict[str, Any]:
     {"tiles": np.zeros((3, 5), np.float32)}, {"tiles": np.zeros((49, 342), "S1")},
     {"grids": np.array([[512, 512, -7, 7]])}, {"grids": np.zeros((1, 3), np.int64)},
     {"times": np.array([np.nan])}, {"times": np.zeros(4)},
-    {"grids": np.full((1, 4), 1 << 40)},
+    {"grids": np.full((1, 4), 1 << 40)}, {"colour": np.zeros(3)},
 ])  # fmt: skip
 def test_features_of_a_wrong_shape_raise(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"are|features|out of"):
@@ -231,6 +231,13 @@ def test_a_black_picture_abstains_with_what_it_found(monkeypatch: pytest.MonkeyP
     got = judged(monkeypatch, black, still())
     assert got.status is EvidenceStatus.ABSTAINED
     assert "0 parts" in got.summary
+
+
+def test_black_and_white_abstains(monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = np.repeat(scene().mean(2, keepdims=True).astype(np.uint8), 3, axis=2)
+    got = judged(monkeypatch, extracted([grey], still()), still())
+    assert got.status is EvidenceStatus.ABSTAINED
+    assert "black and white" in got.summary
 
 
 def test_features_unlike_all_measured_abstain(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avsafe.errors import UsageError
+from avsafe_detectors.image.features import colour
+from avsafe_detectors.image.judging import LEAST_COLOUR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,11 +91,16 @@ def photos(packages: Path) -> Iterator[Original]:
             log.info("no %s", path)
             continue
         found += 1
+        picture = read(path)
+        if colour(picture) < LEAST_COLOUR:
+            continue
         name = f"{group}/{path.parents[2].name if group == 'plasma' else path.stem}"
-        yield Original(name, name, group, False, read(path))
+        yield Original(name, name, group, False, picture)
     for archive in _GCOMPRIS:
         for number, picture in enumerate(carved(_archive(packages, archive))):
             found += 1
+            if colour(picture) < LEAST_COLOUR:
+                continue
             name = f"gcompris/{archive}_{number}"
             yield Original(name, name, f"gcompris_{archive}", False, picture)
     if found < 100:
@@ -122,6 +129,8 @@ def frames(media: Path, per_clip: int = 3) -> Iterator[Original]:
             source = next((k for k in _ONE_SOURCE if path.stem.startswith(k)), path.stem)
             for number, frame in enumerate(spread(path, per_clip)):
                 frame = frame[frame.shape[0] // 8 : frame.shape[0] * 5 // 6]
+                if colour(frame) < LEAST_COLOUR:
+                    continue
                 yield Original(f"{path.stem}#{number}", source, family, not real, frame, True)
 
 

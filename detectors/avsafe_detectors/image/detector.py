@@ -56,8 +56,7 @@ class ImageDetector:
         else:
             stills = [n for n in judging.CONDITIONS if n != judging.VIDEO]
             name, share = judging.condition_of(s, weights, stills)
-        region = c.Region.from_arrays(weights)
-        distance = float(region.distance(s[None].astype(np.float64))[0])
+        distance = judging.distance(seen.x[usable], s, weights)
         if not distance <= 1:  # NaN abstains
             return c.abstention(
                 SOURCE, MODALITY,
@@ -103,6 +102,8 @@ def unfit(domain: Domain, seen: judging.Seen) -> str | None:
             f"{count} parts of it show something to measure, the others are flat or clipped; "
             f"it needs {judging.LEAST_TILES}"
         )
+    if seen.colour < judging.LEAST_COLOUR:
+        return "it is black and white; colour pictures were measured"
     return None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from avsafe.errors import UsageError
 from avsafe.types import Features, Frame, Media, Picture, Samples
 from avsafe_detectors.image import tiles
-from avsafe_detectors.image.features import TILE, tile_features, usable
+from avsafe_detectors.image.features import TILE, colour, tile_features, usable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class TileExtractor:
     """A ``types.FeatureExtractor``. ``finish`` returns
 
     - ``tiles`` (k, d) float32, NaN rows where a tile is flat or clipped;
+    - ``colour`` (f,) float64 (``features.colour``);
     - ``grids`` (f, 4) int64: height, width, rows, columns of each frame, whose tiles follow row by
       row; ``times`` (f,) float64 seconds.
 
@@ -43,6 +44,7 @@ class TileExtractor:
         self._tiles: list[NDArray[np.float32]] = []
         self._grids: list[tuple[int, int, int, int]] = []
         self._times: list[float] = []
+        self._colour: list[float] = []
 
     def start(self, media: Media) -> None:
         video = media.video
@@ -74,6 +76,7 @@ class TileExtractor:
         h, w = frame.shape[:2]
         tops, lefts = tiles.grid(h, w, self._most)
         self._times.append(float(time_s))
+        self._colour.append(colour(frame))
         self._grids.append((h, w, len(tops), len(lefts)))
         places = [(y, x) for y in tops for x in lefts]
         for first in range(0, len(places), _BATCH):
@@ -90,5 +93,6 @@ class TileExtractor:
             "tiles": np.concatenate(self._tiles) if self._tiles else np.zeros((0, 0), np.float32),
             "grids": np.array(self._grids, np.int64).reshape(-1, 4),
             "times": np.array(self._times, np.float64),
+            "colour": np.array(self._colour, np.float64),
         }
         return found

@@ -68,6 +68,16 @@ def usable(tiles: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(busy & ~clipped)
 
 
+def colour(picture: NDArray[np.uint8]) -> float:
+    """Mean distance of the largest from the smallest channel in grey levels; 0: black and white.
+
+    >>> colour(np.zeros((64, 64, 3), np.uint8))
+    0.0
+    """
+    sample = picture[::8, ::8].astype(np.int16)
+    return float((sample.max(2) - sample.min(2)).mean())
+
+
 def _laplacian(x: F32) -> F32:
     """(n, h, w) -> (n, h - 2, w - 2): the 3 x 3 residual of SRM, over 4."""
     edge = x[:, :-2, 1:-1] + x[:, 2:, 1:-1] + x[:, 1:-1, :-2] + x[:, 1:-1, 2:]

@@ -25,6 +25,7 @@ else:
 VIDEO = "video frame"
 FDR = 0.05
 LEAST_TILES = 4
+LEAST_COLOUR = 4.0  # grey levels between a pixel's channels, on average
 # What a file of each kind is judged by; "video frame" is for every film.
 CONDITIONS = (
     "lossless or JPEG 90 and above", "JPEG 60 to 89", "JPEG 40 to 59", "WebP", "resized", "noisy",
@@ -35,12 +36,13 @@ CONDITIONS = (
 @dataclass(frozen=True, eq=False)
 class Seen:
     """What the extractor brought, checked: ``x`` (k, d) with NaN rows, ``frame`` (k,) of each tile,
-    ``grids`` (f, 4), ``times`` (f,)."""
+    ``grids`` (f, 4), ``times`` (f,); ``colour`` the mean over frames."""
 
     x: F32
     frame: NDArray[np.int64]
     grids: NDArray[np.int64]
     times: NDArray[np.float64]
+    colour: float
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -66,7 +68,11 @@ def checked(features: Features, dimensions: int) -> Seen:
     if len(x) and x.shape[1] != dimensions:
         raise ValueError(f"a tile has {dimensions} features, not {x.shape[1]}")
     frame = np.repeat(np.arange(len(grids)), count)
-    return Seen(x.astype(np.float32).reshape(len(x), dimensions), frame, grids, times)
+    chroma = np.asarray(features["colour"])
+    if chroma.shape != times.shape or chroma.dtype.kind != "f":
+        raise ValueError("colours are not one number for each frame")
+    tint = float(np.nan_to_num(chroma).mean()) if len(chroma) else 0.0
+    return Seen(x.astype(np.float32).reshape(len(x), dimensions), frame, grids, times, tint)
 
 
 def tile_logits(seen: Seen, weights: Mapping[str, F32]) -> F32:
@@ -81,6 +87,17 @@ def tile_logits(seen: Seen, weights: Mapping[str, F32]) -> F32:
 def summary(x: F32, weights: Mapping[str, F32]) -> F32:
     """(d,) mean standardised features of a picture's usable tiles: for regions and conditions."""
     return np.asarray(model.standardised(x, weights).mean(0), np.float32)
+
+
+def distance(x: F32, s: F32, weights: Mapping[str, F32]) -> float:
+    """From the region of measured pictures, in its limits; infinite where more than a twentieth of
+    the features (k, d) lie beyond five deviations, which the mean ``s`` would hide."""
+    from avsafe.calibration import Region
+
+    beyond = np.abs(x - weights["mean"]) > model.CLIP * weights["deviation"]
+    if not beyond.mean() <= 0.05:
+        return float("inf")
+    return float(Region.from_arrays(weights).distance(s[None].astype(np.float64))[0])
 
 
 def condition_of(s: F32, weights: Mapping[str, F32], names: Sequence[str]) -> tuple[str, float]:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 TILES = 6
 PART = 40  # originals a file
 REAL_CELLS, FAKE_CELLS, MIXED = 5, 3, 2
-SPECS_EACH = 3  # networks that re-synthesise one picture
+SPECS_EACH, FRAME_SPECS = 3, 2  # networks that re-synthesise one picture, one frame
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def rows_of(one: data.Original, nets: dict[str, Any], copies: int) -> Iterator[t
                 ),
                 features_of(damaged(base, cell, rng), rng),
             )  # fmt: skip
-        for number in rng.choice(len(nets), min(SPECS_EACH, len(nets)), replace=False):
+        specs = min(FRAME_SPECS if one.video else SPECS_EACH, len(nets))
+        for number in rng.choice(len(nets), specs, replace=False):
             spec = autoencoders.SPECS[int(number)]
             h, w = (v // 16 * 16 for v in base.shape[:2])
             made = autoencoders.resynthesis(spec, nets[spec.name])(base[:h, :w], rng)
