@@ -30,6 +30,9 @@ UNRELATED = Found(480.0, -3.5, 0.95, 0.02)
 LATE = Found(400.0, 3.0, 0.005, 0.002)
 
 
+NOISE = (np.random.default_rng(1).standard_normal(96_000) * 3000).astype(np.int16)
+
+
 def media(rate: float = 25.0) -> Media:
     video = VideoStream(
         "h264", 640, 480, Fraction(rate).limit_denominator(1001), None, 6.0, "yuv420p"
@@ -38,12 +41,13 @@ def media(rate: float = 25.0) -> Media:
 
 
 def features(seconds: float = 6.0, rate: float = 25.0, **changes: Any) -> dict[str, Any]:
-    """A face whose mouth opens four times a second, with noise in the same rhythm."""
+    """A still face, and a voice-like buzz that swells four times a second."""
     count = round(seconds * rate)
     points = np.tile(upright(200)[None], (count, 1, 1)).astype(np.float32)
     rng = np.random.default_rng(0)
-    sound = rng.standard_normal(round(seconds * 16_000)) * 3000
-    sound *= 1 + np.sin(np.arange(sound.size) / 16_000 * 2 * np.pi * 4)
+    time = np.arange(round(seconds * 16_000)) / 16_000
+    sound = ((time * 120) % 1 - 0.5) * 6000  # a buzz of 120 Hz: voiced, as speech is
+    sound *= 1 + np.sin(time * 2 * np.pi * 4)
     return {
         "points": points,
         "doubt": np.zeros(count, np.float32),
@@ -110,6 +114,8 @@ def test_a_mismatch_is_said_and_weighs_little(say: Any, seen: Found) -> None:
         ({"sound_class": "music"}, {}, "music"),
         ({"sound_class": "silence"}, {}, "silence"),
         ({"sound_class": None}, {}, "speech"),
+        ({"speech_share": 0.3}, {}, "30% of the sound is speech"),
+        ({}, {"mono16k": NOISE}, "voiced"),
         ({}, {"mono16k": np.zeros(96_000, np.int16)}, "no sound"),
         ({}, {"mono16k": np.zeros(0, np.int16)}, "no sound"),
         ({}, {"points": np.full((150, 152, 2), np.nan, np.float32)}, "no face"),
@@ -209,6 +215,17 @@ def test_a_still_mouth_while_somebody_speaks() -> None:
     lower = [i for i, p in enumerate(moving[0]) if p[1] > np.quantile(moving[0, :, 1], 0.7)]
     moving[:, lower, 1] += 12 * np.abs(np.sin(np.arange(150) * 0.8))[:, None]
     assert events.still_while_speaking(replace(talk, points=moving)) == 0.0
+
+
+@pytest.mark.parametrize("rate", [90.0, 150.0, 350.0])
+def test_voices_are_voiced_and_whistles_are_not(rate: float) -> None:
+    time = np.arange(32_000) / 16_000
+    buzz = (time * rate) % 1 - 0.5
+    whistle = np.sin(time * 2 * np.pi * 20 * rate)
+    assert events.voiced_share(buzz) > 0.9
+    assert events.voiced_share(buzz * 0) == 0.0
+    assert events.voiced_share(whistle) < 0.1
+    assert events.voiced_share(NOISE / 32768) < 0.1
 
 
 def test_sound_that_follows_the_picture_is_told_from_sound_that_does_not() -> None:

@@ -37,6 +37,7 @@ MODALITY = "audio-visual"
 SOURCE = "detector.audio-visual"
 WINDOW_S = 3.0  # of the timeline
 LEAST_S = 2.7  # with a face and sound
+LEAST_SHARE = 0.5  # of what sounds must be speech by the domain gate, and voiced by our own look
 RATES = (20.0, 31.0)  # frames a second that were measured
 EARLY_MS = 200.0  # an offset from which it is said to be one
 AT_MOST = math.log(2)  # what a certain mismatch adds to "synthetic": assumed, see ``weighed``
@@ -107,6 +108,10 @@ def unfit(talk: Talk, about: domain.Domain) -> str | None:
         return "there is no sound; it needs speech"
     if (reason := gate(about.picture_class, about.sound_class)) is not None:
         return reason
+    if about.speech_share is not None and about.speech_share < LEAST_SHARE:
+        return f"{about.speech_share:.0%} of the sound is speech; it needs {LEAST_SHARE:.0%}"
+    if (voiced := events.voiced_share(talk.sound)) < LEAST_SHARE:
+        return f"{voiced:.0%} of the sound is voiced; it needs {LEAST_SHARE:.0%}, as speech has"
     if not len(talk.points) or not talk.seen.any():
         return f"no face in {len(talk.points)} frames; it needs one that speaks"
     seconds = min(float(talk.seen.sum()) / talk.rate, len(talk.sound) / HZ)

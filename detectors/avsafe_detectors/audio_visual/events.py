@@ -26,6 +26,7 @@ SILENT_DB = -55.0
 STILL = 0.035  # range of the mouth's opening within half a second that is no speech
 LAG_S = 0.2
 LEAST_S = 2.0
+_STEP, _WIDE = 160, 80  # samples of 10 ms at 16 kHz, of 40 ms at 2 kHz
 
 
 def level_db(sound: NDArray[Any], rate: float, count: int) -> NDArray[np.float64]:
@@ -47,6 +48,36 @@ def spoken(level: NDArray[np.float64]) -> NDArray[np.bool_]:
     if not len(level):
         return np.zeros(0, bool)
     return np.asarray(level > max(SILENT_DB, float(np.quantile(level, 0.98)) - SPOKEN_DB))
+
+
+def voiced_share(sound: NDArray[Any]) -> float:
+    """Share of the loud 10 ms steps of sound (n,) at 16 kHz that are voiced, 0 to 1: below 1 kHz
+    lies at least 15 % of the power, and repeats itself at 70 to 400 Hz (autocorrelation of 40 ms,
+    divided by the window's, after Boersma 1993). Speech has 0.65 to 1, birdsong and noise near 0.
+
+    >>> voiced_share(np.zeros(16000))
+    0.0
+    """
+    from scipy.signal import resample_poly
+
+    sound = np.asarray(sound, np.float64)
+    count = sound.size // _STEP
+    if count < 20:
+        return 0.0
+    low = resample_poly(sound, 1, 8)  # 2 kHz: 20 values a step
+    taper = np.hanning(_WIDE)
+    pieces = np.lib.stride_tricks.sliding_window_view(np.pad(low, (0, _WIDE)), _WIDE)[::20][:count]
+    steps = np.square(sound[: count * _STEP]).reshape(count, _STEP).sum(1)
+    power = np.convolve(steps, np.ones(4))[3:]  # of 40 ms, from the step on
+    loud = power > max(1e-7, float(np.quantile(power, 0.98)) * 10 ** (-SPOKEN_DB / 10))
+    if not loud.any():
+        return 0.0
+    spectrum = np.fft.rfft((pieces - pieces.mean(1, keepdims=True)) * taper, 256, axis=1)
+    around = np.fft.irfft(np.abs(spectrum) ** 2, axis=1)
+    own = np.fft.irfft(np.abs(np.fft.rfft(taper, 256)) ** 2)
+    again = around[:, 5:29] / np.maximum(around[:, :1], 1e-9) / (own[5:29] / own[0])
+    below = 8 * np.square(pieces).sum(1) / np.maximum(power, 1e-9)
+    return float(np.mean(((again.max(1) > 0.5) & (below > 0.15))[loud]))
 
 
 def still_while_speaking(talk: Talk) -> float | None:

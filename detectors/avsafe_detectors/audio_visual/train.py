@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avsafe.calibration import ALARM_RATE, Calibration, Condition, fit, platt, probability
+from avsafe.calibration import ALARM_RATE, CAP, Calibration, Condition, fit, platt, probability
 from avsafe_detectors.audio_visual import clips, detector, pairs
 from avsafe_detectors.audio_visual.clips import Source
 from avsafe_detectors.audio_visual.lips import Talk
@@ -113,15 +113,15 @@ def out_of_fold(rows: Sequence[Row]) -> tuple[F64, F64]:
     return scores, learned(x[used], y[used], people[used])
 
 
-def calibrated(rows: Sequence[Row], scores: F64) -> tuple[Condition, ...]:
+def calibrated(rows: Sequence[Row], scores: F64, said: Mapping[str, str]) -> tuple[Condition, ...]:
     out = []
     for length, name in NAMES.items():
         at = [i for i, r in enumerate(rows) if r.length_s == length and counts(r)]
         condition = fit(name, scores[at], [rows[i].kind != "own" for i in at],
                         [rows[i].source.person for i in at])  # fmt: skip
-        films = [i for i, r in enumerate(rows)
-                 if (r.length_s, r.kind, r.source.family) == (length, "own", "real")]  # fmt: skip
-        # Real films, whatever their sound: false alarms where the question is "synthetic?".
+        films = [i for i, r in enumerate(rows) if r.source.name not in said
+                 and (r.length_s, r.kind, r.source.family) == (length, "own", "real")]  # fmt: skip
+        # Real films that are judged, whatever their sound: where the question is "synthetic?".
         real = {"real_films": float(len(films)),
                 "real_films_above": float((scores[films] > condition.threshold).sum())}  # fmt: skip
         out.append(replace(condition, where={"seconds": SECONDS[length]} | real))
@@ -142,20 +142,22 @@ def thresholds(rows: Sequence[Row], scores: F64) -> F64:
     return out
 
 
-def probabilities(rows: Sequence[Row], scores: F64) -> F64:
-    """(n,) of a mismatch, calibrated without the row's person."""
-    people = np.array([r.source.fold_person for r in rows])
-    y = np.array([r.kind != "own" for r in rows])
-    used = np.array([counts(r) for r in rows])
-    lengths = np.array([r.length_s for r in rows])
-    out = np.zeros(len(rows))
-    for length in np.unique(lengths):
-        for person in np.unique(people):
-            rest = used & (people != person) & (lengths == length)
-            a, b = platt(scores[rest], y[rest], people[rest])
-            mine = (people == person) & (lengths == length)
-            out[mine] = [probability(float(np.clip(a * s + b, -3, 3))) for s in scores[mine]]
-    return out
+def probabilities(known: Sequence[Row], known_scores: F64, rows: Sequence[Row], scores: F64) -> F64:
+    """(n,) of a mismatch for ``rows``, calibrated on ``known`` without the row's person."""
+    of = np.array([r.source.fold_person for r in known])
+    y = np.array([r.kind != "own" for r in known])
+    used = np.array([counts(r) for r in known])
+    lengths = np.array([r.length_s for r in known])
+    fitted: dict[tuple[str, float], tuple[float, float]] = {}
+    out = []
+    for row, score in zip(rows, scores, strict=True):
+        key = (row.source.fold_person, row.length_s)
+        if key not in fitted:
+            rest = used & (of != key[0]) & (lengths == key[1])
+            fitted[key] = platt(known_scores[rest], y[rest], of[rest])
+        a, b = fitted[key]
+        out.append(probability(float(np.clip(a * score + b, -CAP, CAP))))
+    return np.array(out)
 
 
 def cells(rows: Sequence[Row]) -> dict[str, list[tuple[int, bool]]]:
@@ -196,7 +198,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     every = {form: pairs.rows(judge, talks(given.media, given.cache, form)) for form in forms}
     as_is = [r for r in every[forms[0]] if r.found]
     scores, weights = out_of_fold(as_is)
-    conditions = calibrated(as_is, scores)
+    said = gated(given.media, given.cache)
+    conditions = calibrated(as_is, scores, said)
     from safetensors.numpy import save_file
 
     detector.WEIGHTS.mkdir(exist_ok=True)
@@ -208,7 +211,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     for c in conditions:
         log.info("%s: %s", c.name, c.as_details())
     if given.protocol:
-        said = gated(given.media, given.cache)
         bars = {(r.source.fold_person, r.length_s): bar
                 for r, bar in zip(as_is, thresholds(as_is, scores), strict=True)}  # fmt: skip
         table: list[dict[str, Any]] = []
@@ -216,7 +218,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             judged = [r for r in found if r.found]
             # A recoded film is judged by weights without its person, too.
             own = scores if form == forms[0] else _others(as_is, judged)
-            table += written(found, judged, own, bars, form, said)
+            chance = probabilities(as_is, scores, judged, own)
+            table += written(found, judged, own, chance, bars, form, said)
         write(given.protocol, table)
         log.info("%d rows in %s", len(table), given.protocol)
     return 0
@@ -243,13 +246,13 @@ def written(
     found: Sequence[Row],
     judged: Sequence[Row],
     scores: F64,
+    chance: F64,
     bars: Mapping[tuple[str, float], float],
     form: str,
     said: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """Rows of the protocol; ``bars`` are the thresholds of (person, length) without the person,
-    ``said`` why the domain gate keeps the detector from judging a film."""
-    chance = probabilities(judged, scores)
+    """Rows of the protocol: ``chance`` (n,) of a mismatch; ``bars`` are the thresholds of (person,
+    length) without the person, ``said`` why the domain gate lets a film not be judged."""
     out: list[dict[str, Any]] = []
     of: list[Row] = []
     for cell, members in cells(judged).items():
