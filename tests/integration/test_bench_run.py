@@ -138,7 +138,7 @@ def test_what_makes_no_sense_is_refused(clips: Path, tmp_path: Path) -> None:
     assert bench(clips, tmp_path, "--attacks", "smash").exit_code != 0
     arguments = ["bench", "run", "nothing", "--media", str(clips), "--out", str(tmp_path)]
     result = CliRunner().invoke(app, arguments)
-    assert "known: watermark" in str(result.exception)
+    assert "known: detectors, edit" in str(result.exception)
 
 
 def test_the_list_names_suites_watermarkers_and_attacks() -> None:
