@@ -160,15 +160,15 @@ def _language(code: str) -> str:
 # ---------------------------------------------------------------- sound
 
 
-def read(path: Path) -> Array:
-    """A file's sound as mono at 16 kHz; empty where it has none, or is kept below 16 kHz."""
+def read(path: Path, least_hz: int = RATE_HZ) -> Array:
+    """A file's sound as mono at 16 kHz; empty where it has none, or is kept below ``least_hz``."""
     import av
 
     blocks = []
     try:
         with av.open(str(path), metadata_errors="ignore") as held:
             stream = held.streams.audio[0]
-            if stream.rate < RATE_HZ:
+            if stream.rate < least_hz:
                 return np.zeros(0, np.float32)
             resampler = av.AudioResampler("flt", "mono", stream.rate)
             for frame in held.decode(stream):
@@ -250,14 +250,10 @@ def real_units(media: Path | None, share: Path = SHARE) -> Iterator[Unit]:
         name = f"{who.name} {who.language}" if who.group == "asterisk" else who.name
         rng = seed_of(name)
         files = [who.files[i] for i in rng.permutation(len(who.files))]
-        pieces = (trimmed(read(path)) for path in _each(files, who.group))
+        pieces = (trimmed(read(path)) for path in files)
         for k, sound in enumerate(joined(_split(pieces), who.most, rng)):
             yield Unit(f"{name} {k:03}", REAL, who.name, who.group, who.language, who.name,
                        finished(sound, who.lossy, True, rng))  # fmt: skip
-
-
-def _each(files: Sequence[Path], group: str) -> Iterator[Path]:
-    yield from files
 
 
 def _split(pieces: Iterator[Array]) -> Iterator[Array]:

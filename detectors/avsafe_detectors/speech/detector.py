@@ -1,10 +1,10 @@
 """Evidence that a voice is synthetic, converted or re-rendered; or why none can be had.
 
-Legend: ``k`` blocks of 2 s, ``t`` frames of 10 ms, ``w`` windows of 1.28 s.
+Legend: ``k`` blocks of 2 s, ``t`` frames of 10 ms, ``w`` windows of 1.92 s.
 
 1. Is there enough sound, and is it speech?
 2. Which measured condition is nearest: clean, low-rate codec, narrowband, noisy?
-3. Networks and trees give a score; does the voice lie where measured ones lie?
+3. Networks give a score; does the voice lie where measured ones lie?
 4. Is the score one that says something?
 """
 
@@ -151,20 +151,19 @@ class SpeechDetector:
         known, weights = calibration(), model.load()
         condition = known.condition(name)
         said = model.judged(heard.x, weights)
-        far = float(region(name).distance(standardised(said.embedding)[None])[0])
+        far = float(np.median(region(name).distance(standardised(said.summaries))))
+        what = "re-rendered" if said.rendered > 0.5 else "synthetic"
         details = _heard(domain, heard) | {
             "region": round(far, 3),
-            "class": "re-rendered" if said.rendered > 0.5 else "synthetic",
-            "rendered_share": round(said.rendered, 3),
+            "class": what,
             "analysed_s": round(len(heard.x) * HOP / LEVELS_HZ, 2),
             "of_s": round(float(seconds[0]), 2),
-            "timeline": timeline(said, heard, condition),
+            "timeline": timeline(said, heard, condition, said.score > condition.threshold),
         }
         if reason := undecided(condition, said.score, far):
             return self._abstain(reason, domain, heard, condition.as_details(distance))
         if said.score <= condition.threshold:
-            del details["class"], details["rendered_share"]
-        what = "re-rendered by a vocoder or codec" if said.rendered > 0.5 else "synthesised"
+            del details["class"]
         return evidence(
             known,
             condition,
@@ -231,10 +230,11 @@ def undecided(condition: Condition, score: float, far: float) -> str | None:
     return None
 
 
-def timeline(said: model.Judgement, heard: Voice, condition: Condition) -> list[dict[str, Any]]:
-    """Windows of 1.28 s in time. A flagged one is above what one in a hundred real utterances
-    reaches anywhere."""
-    highest = float(condition.where.get("window", math.inf))
+def timeline(
+    said: model.Judgement, heard: Voice, condition: Condition, flagged: bool
+) -> list[dict[str, Any]]:
+    """Windows of 1.92 s in time. Only of a voice that is flagged as a whole are windows flagged:
+    those above the same threshold."""
     out = []
     last = len(heard.at_s) - 1
     for first, score in zip(said.first.tolist(), said.windows.tolist(), strict=True):
@@ -242,7 +242,11 @@ def timeline(said: model.Judgement, heard: Voice, condition: Condition) -> list[
         end = heard.at_s[min(first + f.WINDOW - 1, last)] + HOP / LEVELS_HZ
         if end - start > 3 * f.WINDOW * HOP / LEVELS_HZ:
             continue  # the window joins parts that lie far apart
-        out.append(segment(start, end, condition.llr(score), flagged=score > highest))
+        out.append(
+            segment(
+                start, end, condition.llr(score), flagged=flagged and score > condition.threshold
+            )
+        )
     return out
 
 
@@ -256,7 +260,6 @@ def region(name: str) -> Region:
     return Region.from_arrays(model.load(), f"region.{name}")
 
 
-def standardised(embedding: NDArray[np.float32]) -> NDArray[np.float64]:
+def standardised(summaries: NDArray[np.float32]) -> NDArray[np.float64]:
     weights = model.load()
-    centre, spread = weights["embedding.mean"], weights["embedding.spread"]
-    return np.asarray((embedding - centre) / spread, np.float64)
+    return model.standardised(summaries, weights["summary.mean"], weights["summary.spread"])

@@ -1,6 +1,6 @@
 """From levels to what the models see: which frames are heard, and windows of them.
 
-Legend: ``t`` frames of 10 ms, ``f`` bins of 31.25 Hz, ``w`` windows of 128 frames, ``d`` numbers.
+Legend: ``t`` frames of 10 ms, ``f`` bins of 31.25 Hz, ``w`` windows of 192 frames, ``d`` numbers.
 
 Silence is no clue: pauses above 0.2 s are taken out, whatever lies 60 dB below the loud parts is
 raised to there, and each bin has its mean over the file taken off (microphone, room, band).
@@ -24,7 +24,7 @@ else:
 FIRST, LAST = 2, 218  # bins used: 62 Hz to 6.8 kHz
 WIDTH = LAST - FIRST
 NARROW = 108  # bins up to 3.4 kHz: what a telephone carries
-WINDOW, STRIDE = 128, 64
+WINDOW, STRIDE = 192, 96
 ACTIVE_DB, PAUSE = 35.0, 20  # below the loud parts: silence; frames of a pause that are kept
 FLOOR = 60.0
 
@@ -61,7 +61,7 @@ def normalised(db: F32) -> F32:
 
 
 def windows(x: F32) -> tuple[NDArray[np.int64], F32]:
-    """(t, f) -> first frames (w,) and (w, 128, f); less than 128 frames are repeated."""
+    """(t, f) -> first frames (w,) and (w, 192, f); less than 192 frames are repeated."""
     if len(x) < WINDOW:
         x = np.resize(x, (WINDOW, x.shape[1]))
     first = list(range(0, len(x) - WINDOW + 1, STRIDE))

@@ -1,6 +1,6 @@
 """What the folds say: cells of the protocol, conditions of the calibration, their table.
 
-Legend: an item is one copy of a unit judged by networks and trees that had not heard what the cell
+Legend: an item is one copy of a unit judged by networks that had not heard what the cell
 leaves out. Every probability and every flag comes from a calibration that knows none of the item's
 fold: neither its speaker, nor its language, nor its engine.
 """
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
-WINDOW_ALARMS = 0.01  # real utterances with a window above the threshold of windows
 NARROW = ("mu-law 8k", "amr 12k")
 CONDITIONS = ("clean", "low rate", "narrowband", "noisy")
 NAMES = {"mu-law 8k": "mu-law 8 kHz", "amr 12k": "AMR 12k 8 kHz"}
@@ -42,7 +41,6 @@ class Item:
     unseen_engine: bool
     score: float
     rendered: float
-    top: float  # the highest score of its windows
     embedding: NDArray[np.float32]
 
     @property
@@ -69,18 +67,19 @@ def rows_of(folder: Path) -> list[Row]:
     return out
 
 
-def items_of(folder: Path, split: str, rows: Sequence[Row], mix: float) -> tuple[list[Item], Any]:
-    """What a split judged, and embeddings of what it had learned from: {condition: (n, d)}."""
+def items_of(
+    folder: Path, split: str, rows: Sequence[Row], summaries: NDArray[Any]
+) -> tuple[list[Item], Any]:
+    """What a split judged, and statistics of what it had learned from: {condition: (n, d)}."""
     held = np.load(folder / f"scores_{split}.npz", allow_pickle=False)
-    nets = model.made(held["logits"])
-    scores = (1 - mix) * nets + mix * held["trees"]
+    scores = model.made(held["logits"])
     rendered = 1 / (1 + np.exp(held["logits"][:, 1] - held["logits"][:, 2]))
     fold = int(split[-1]) if split.startswith("fold") else -1
     items, known = [], defaultdict(list)
     for n, i in enumerate(held["at"]):
         row = rows[i]
         if held["known"][n]:
-            known[_condition(row)].append(held["embedded"][n])
+            known[_condition(row)].append(summaries[i])
             continue
         items.append(
             Item(
@@ -90,8 +89,7 @@ def items_of(folder: Path, split: str, rows: Sequence[Row], mix: float) -> tuple
                 unseen_engine=row.engine_fold == fold if fold >= 0 else out_of(row, split),
                 score=float(scores[n]),
                 rendered=float(rendered[n]),
-                top=float(held["top"][n]),
-                embedding=held["embedded"][n],
+                embedding=summaries[i],
             )
         )
     return items, {k: np.stack(v) for k, v in known.items()}
@@ -127,8 +125,8 @@ def fitted(items: Sequence[Item], name: str, **where: float | str) -> Condition:
 
 
 def regions(known: Mapping[str, NDArray[Any]], mean: Any, spread: Any) -> dict[str, Region]:
-    """One for each condition: where embeddings of what was learned from lie."""
-    return {k: Region.around((v - mean) / spread) for k, v in known.items()}
+    """One for each condition: where statistics of what was learned from lie."""
+    return {k: Region.around(model.standardised(v, mean, spread)) for k, v in known.items()}
 
 
 # ---------------------------------------------------------------- cells
@@ -186,9 +184,11 @@ class Judge:
 
     def says(self, item: Item) -> tuple[float, str, bool]:
         """Probability, why it abstains ("" if not), whether it flags."""
-        key = (item.condition, item.fold)
+        row = item.row
+        fold = item.fold if item.fold >= 0 else row.engine_fold if item.made else row.language_fold
+        key = (item.condition, fold)
         if key not in self._conditions:
-            own = calibrating(self._items, item.condition, but=item.fold)
+            own = calibrating(self._items, item.condition, but=fold)
             self._conditions[key] = fitted(own, item.condition)
         condition = self._conditions[key]
         probability = calibration.probability(condition.llr(item.score))
@@ -203,28 +203,29 @@ class Judge:
             mean, spread = everything.mean(0), everything.std(0) + 1e-3
             self._regions[item.fold] = (mean, spread, regions(known, mean, spread))
         mean, spread, own = self._regions[item.fold]
-        return float(own[item.condition].distance(((item.embedding - mean) / spread)[None])[0])
+        return float(
+            own[item.condition].distance(model.standardised(item.embedding, mean, spread)[None])[0]
+        )
 
 
-def gather(folder: Path, mix: float = 0.5) -> tuple[list[Item], dict[int, Any], dict[str, Any]]:
+def gather(folder: Path) -> tuple[list[Item], dict[int, Any], dict[str, Any]]:
     """Items and known embeddings of the folds; items of the other splits by name."""
-    rows = rows_of(folder)
+    rows, summaries = rows_of(folder), np.load(folder / "summaries.npy")
     items: list[Item] = []
     known: dict[int, Any] = {}
     for k in range(FOLDS):
-        if (folder / f"scores_fold{k}.npz").is_file():
-            found, known[k] = items_of(folder, f"fold{k}", rows, mix)
-            items += found
+        found, known[k] = items_of(folder, f"fold{k}", rows, summaries)
+        items += found
     others: dict[str, Any] = {}
     for split in ("neural", "vocoders"):
         if (folder / f"scores_{split}.npz").is_file():
-            others[split], known_ = items_of(folder, split, rows, mix)
-            known[-1] = known.get(-1, known_)
+            others[split], learned = items_of(folder, split, rows, summaries)
+            known.setdefault(-1, learned)
     return items, known, others
 
 
-def every_cell(folder: Path, mix: float = 0.5) -> tuple[dict[str, list[Item]], list[Item], Any]:
-    items, known, others = gather(folder, mix)
+def every_cell(folder: Path) -> tuple[dict[str, list[Item]], list[Item], Any]:
+    items, known, others = gather(folder)
     found = cells(items)
     for split, name in (("neural", "all neural engines out"), ("vocoders", "all vocoders out")):
         if split in others:
@@ -250,29 +251,26 @@ def table(found: Mapping[str, list[Item]]) -> list[tuple[str, str, dict[str, flo
 # ---------------------------------------------------------------- what ships
 
 
-def finish(folder: Path, out: Path, mix: float = 0.5) -> None:
+def finish(folder: Path, out: Path) -> None:
     """speech.safetensors of the final networks with regions, calibration.json, protocol.parquet."""
     import hashlib
 
     from safetensors.numpy import load_file, save_file
 
-    found, items, known = every_cell(folder, mix)
+    found, items, known = every_cell(folder)
     conditions = []
     for name in CONDITIONS:
         own = calibrating(items, name)
-        highest = float(np.quantile([i.top for i in own if not i.made], 1 - WINDOW_ALARMS))
-        made = fitted(own, name, ways=", ".join(_ways(name)), window=highest)
+        made = fitted(own, name, ways=", ".join(_ways(name)))
         conditions.append(made)
         log.info("%s: threshold %.2f, TPR %.2f, ECE %.3f, %d real of %d people, %d made", name,
                  made.threshold, made.true_positive_rate, made.ece, made.n_real,
                  made.n_real_sources, made.n_synthetic)  # fmt: skip
     weights = dict(load_file(folder / "final.safetensors"))
-    rows = rows_of(folder)
-    _, learned = items_of(folder, "final", rows, mix)
-    everything = np.concatenate(list(learned.values()))
-    mean, spread = everything.mean(0), everything.std(0) + 1e-3
-    weights |= {"mix": np.array([mix], np.float32), "embedding.mean": mean.astype(np.float32),
-                "embedding.spread": spread.astype(np.float32)}  # fmt: skip
+    rows, summaries = rows_of(folder), np.load(folder / "summaries.npy")
+    learned = {c: np.stack([summaries[i] for i, r in enumerate(rows) if _condition(r) == c][::3])
+               for c in CONDITIONS}  # fmt: skip
+    mean, spread = weights["summary.mean"], weights["summary.spread"]
     for name, one in regions(learned, mean, spread).items():
         weights |= one.arrays(f"region.{name}")
     save_file({k: np.ascontiguousarray(v) for k, v in weights.items()}, out / "speech.safetensors")

@@ -4,8 +4,8 @@
 2. levels of every unit as it is, through a low-rate codec, through telephone, noise or room
 3. five folds, each without its languages, its speakers, its engines and an eighth of the rest;
    once without all neural engines, once without all vocoders
-4. networks and trees of the folds judge what they have not heard
-5. networks and trees on everything; they ship with the calibration of the folds
+4. networks of the folds judge what they have not heard
+5. networks on everything; they ship with the calibration of the folds
 
 Writes speech.safetensors, calibration.json, scores_NAME.npz. Steps that are done are not repeated;
 ``--only`` takes one step or one split. Deterministic by ``--seed`` on one machine.
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
+MEMBERS = 3  # networks of the ensemble
 PARTS = ("real", "made", "rendered")
 SPLITS = (*(f"fold{k}" for k in range(FOLDS)), "neural", "vocoders", "final")
 
@@ -59,57 +60,64 @@ def by_chance(row: Row, split: str) -> bool:
 
 
 def weights_of(
-    corpus: Corpus, summaries: NDArray[Any], split: str, steps: int, members: int, seed: int
-) -> tuple[dict[str, Any], list[Any]]:
-    """Networks and trees that have not heard what the split leaves out: arrays, and the networks in
-    torch."""
-    at = [i for i, r in enumerate(corpus.rows) if not out_of(r, split) and not by_chance(r, split)]
-    rows = [corpus.rows[i] for i in at]
-    log.info("%s: %d copies to learn from", split, len(rows))
-    weights: dict[str, Any] = {"mix": np.array([0.5], np.float32)}
-    nets = []
+    rows: Sequence[Row],
+    summaries: NDArray[np.float32],
+    split: str,
+    seed: int,
+    members: int = MEMBERS,
+) -> dict[str, Any]:
+    """Networks that have not heard what the split leaves out."""
+    at = [i for i, r in enumerate(rows) if not out_of(r, split) and not by_chance(r, split)]
+    own, x = [rows[i] for i in at], summaries[at]
+    mean, spread = x.mean(0), x.std(0) + 1e-3
+    weights: dict[str, Any] = {"summary.mean": mean, "summary.spread": spread}
+    z = model.standardised(x, mean, spread).astype(np.float32)
     for member in range(members):
-        nets.append(learn.trained(corpus, rows, steps, seed * 100 + member, split))
-        weights |= exported(nets[-1], f"net{member}.")
-    made = np.array([r.label != data.REAL for r in rows])
-    weights |= learn.boosted(summaries[at], made, learn.shares(rows).astype(np.float32), seed)
-    return weights, nets
+        net = learn.trained(z, own, seed * 100 + member)
+        weights |= exported(net, f"net{member}.")
+    return weights
+
+
+def chosen(rows: Sequence[Row], split: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Copies that a split judges: all that it left out, and an eighth of what it learned from;
+    and which of them it had learned from."""
+    rng = np.random.default_rng(1)
+    at, known = [], []
+    for i, row in enumerate(rows):
+        left = out_of(row, split) or by_chance(row, split)
+        if left or rng.random() < 0.12:
+            at.append(i)
+            known.append(not left)
+    return np.array(at), np.array(known)
+
+
+def trees_of(
+    corpus: Corpus, summaries: NDArray[Any], split: str, out: Path, seed: int
+) -> dict[str, Any]:
+    """Trees that have not heard what the split leaves out; made once, kept under ``out``."""
+    from safetensors.numpy import load_file, save_file
+
+    path = out / f"trees_{split}.safetensors"
+    if not path.is_file():
+        at = [
+            i for i, r in enumerate(corpus.rows) if not out_of(r, split) and not by_chance(r, split)
+        ]
+        rows = [corpus.rows[i] for i in at]
+        made = np.array([r.label != data.REAL for r in rows])
+        share = learn.shares(rows).astype(np.float32)
+        found = learn.boosted(summaries[at], made, share, seed)
+        save_file({k: np.ascontiguousarray(v) for k, v in found.items()}, path)
+    return dict(load_file(path))
 
 
 def judged(
-    corpus: Corpus,
-    summaries: NDArray[Any],
-    weights: dict[str, Any],
-    nets: Sequence[Any],
-    split: str,
+    rows: Sequence[Row], summaries: NDArray[np.float32], weights: dict[str, Any], split: str
 ) -> dict[str, NDArray[Any]]:
-    """Of every copy that the split left out, and some that it did not: scores and embeddings."""
-    import torch
-
-    rng = np.random.default_rng(1)
-    chosen, known = [], []
-    for i, row in enumerate(corpus.rows):
-        left = out_of(row, split) or by_chance(row, split)
-        if left or rng.random() < 0.12 or (split == "final" and rng.random() < 0.3):
-            chosen.append(i)
-            known.append(not left)
-    logits, embedded, top = [], [], []
-    for i in chosen:
-        x = torch.from_numpy(features.windows(corpus.x(corpus.rows[i]))[1])
-        with torch.no_grad():
-            inner = [net.embedded(x) for net in nets]
-            each = np.mean([n.out(z).numpy() for n, z in zip(nets, inner, strict=True)], 0)
-        logits.append(each.mean(0))
-        top.append(float(model.made(each).max()))
-        embedded.append(np.concatenate([z.numpy().mean(0) for z in inner]))
-    return {
-        "at": np.array(chosen),
-        "known": np.array(known),
-        "logits": np.stack(logits).astype(np.float32),
-        "trees": model.trees(summaries[chosen], weights),
-        "top": np.array(top, np.float32),
-        "embedded": np.stack(embedded).astype(np.float32),
-    }
+    """What the networks say of the copies that ``chosen`` names."""
+    at, known = chosen(rows, split)
+    plain = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in weights.items()}
+    logits = model.logits(summaries[at], plain)
+    return {"at": at, "known": known, "logits": logits}
 
 
 def summaries_of(corpus: Corpus, path: Path) -> NDArray[np.float32]:
@@ -128,8 +136,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--media", type=Path, help="folder of media: more real speakers")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=900)
-    parser.add_argument("--members", type=int, default=1, help="networks of the ensemble")
     parser.add_argument("--only", nargs="*", help="data, levels, or names of splits")
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -149,11 +155,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         summaries = summaries_of(corpus, out / "summaries.npy")
         for split in splits:
             began = time.process_time()
-            weights, nets = weights_of(
-                corpus, summaries, split, given.steps, given.members, given.seed
+            weights = weights_of(corpus.rows, summaries, split, given.seed)
+            save_file(
+                {k: np.ascontiguousarray(v) for k, v in weights.items()},
+                out / f"{split}.safetensors",
             )
-            save_file(weights, out / f"{split}.safetensors")
-            np.savez(out / f"scores_{split}.npz", **judged(corpus, summaries, weights, nets, split))
+            np.savez(out / f"scores_{split}.npz", **judged(corpus.rows, summaries, weights, split))
             log.info("%s: %.0f CPU-s", split, time.process_time() - began)
     if "calibrate" in asked:
         from avsafe_detectors.speech import protocol
