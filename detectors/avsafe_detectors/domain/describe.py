@@ -165,9 +165,9 @@ def _picture_class(
         return "blank", {**dict.fromkeys(classes.PICTURES, 0.0), "blank": 1.0}, 0.0
     each = classes.forests()["picture"].probabilities(numbers[shown])
     mean = each.mean(0)
-    best = int(np.argmax(mean))
+    best = classes.best(classes.PICTURES, mean)
     scores = {n: float(v) * (1 - blank) for n, v in zip(classes.PICTURES, mean, strict=True)}
-    disagree = float((np.argmax(each, 1) != best).mean())
+    disagree = float(np.mean([classes.best(classes.PICTURES, one) != best for one in each]))
     return classes.PICTURES[best], {**scores, "blank": blank}, disagree
 
 

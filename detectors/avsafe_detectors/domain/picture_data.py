@@ -49,12 +49,12 @@ class Shown:
 
 # (label, source, folder below usr/share, pattern, most, alpha over a backdrop)
 _FOLDERS: tuple[tuple[str, str, str, str, int], ...] = (
-    ("photo", "endless-sky land", "games/endless-sky/images/land", "*.jpg", 300),
+    ("photo", "endless-sky land", "games/endless-sky/images/land", "*.jpg", 200),
     ("photo", "tuxpaint templates", "tuxpaint/templates", "*.jpg", 60),
     ("photo", "mate nature", "backgrounds/mate/nature", "*.jpg", 60),
-    ("drawn", "openclipart", "openclipart/png", "**/*.png", 320),
+    ("drawn", "openclipart", "openclipart/png", "**/*.png", 180),
     ("drawn", "kgeography", "kgeography", "**/*.png", 90),
-    ("drawn", "supertux", "games/supertux2/images", "**/*.png", 160),
+    ("drawn", "supertux", "games/supertux2/images", "**/*.png", 100),
     ("drawn", "wesnoth portraits", "games/wesnoth/1.16", "**/portraits/**/*.png", 100),
     ("drawn", "wesnoth story", "games/wesnoth/1.16", "**/story/*.jpg", 60),
     ("drawn", "hedgewars", "games/hedgewars/Data/Themes", "**/*.png", 120),
@@ -68,9 +68,9 @@ _FOLDERS: tuple[tuple[str, str, str, str, int], ...] = (
     ("screen", "gnome help", "help/C/gnome-help/figures", "*.png", 60),
     ("screen", "kde help", "doc/HTML/en", "**/*.png", 60),
     ("screen", "tuxpaint help", "doc/tuxpaint-data", "**/*.jpg", 40),
-    ("cgi", "endless-sky ships", "games/endless-sky/images/ship", "**/*.png", 120),
+    ("cgi", "endless-sky ships", "games/endless-sky/images/ship", "**/*.png", 60),
     ("cgi", "endless-sky planets", "games/endless-sky/images/planet", "**/*.png", 60),
-    ("cgi", "lincity", "games/lincity-ng/images/tiles", "**/*.png", 100),
+    ("cgi", "lincity", "games/lincity-ng/images/tiles", "**/*.png", 60),
 )
 # Wallpapers by what they show, looked at one by one; the rest is left out as neither.
 _WALLPAPERS: dict[str, tuple[str, ...]] = {
@@ -220,7 +220,7 @@ class _Film:
 _NO_PHOTO = ("stylization", "loopy_nonhuman", "wav2lip_mona")
 
 
-def films(path: Path, label: str, frames: int = 6) -> Iterator[Shown]:
+def films(path: Path, label: str, frames: int = 4) -> Iterator[Shown]:
     """Frames of the films of a folder; the source is the folder and the name's first word."""
     for file in sorted(path.iterdir()):
         if file.suffix.lower() in _FILMS and not file.stem.startswith(_NO_PHOTO):
@@ -310,7 +310,7 @@ def h264(rgb: Frame, crf: int) -> Frame:
 # ---------------------------------------------------------------- rendered here
 
 
-def scenes(out: Path, roots: list[Path], most: int = 130) -> None:
+def scenes(out: Path, roots: list[Path], most: int = 60) -> None:
     """POV-Ray's own example scenes, those that take under 4 s, at 480 x 360 into ``out``."""
     for examples in _places(roots, "doc/povray/examples")[:1]:
         every = sorted(examples.glob("*/**/*.pov"))
@@ -330,7 +330,7 @@ def scenes(out: Path, roots: list[Path], most: int = 130) -> None:
                 target.unlink(missing_ok=True)
 
 
-def pages(out: Path, roots: list[Path], most: int = 48) -> None:
+def pages(out: Path, roots: list[Path], most: int = 32) -> None:
     """Pages of documentation as a browser shows them, into ``out``."""
     rng = np.random.default_rng(3)
     found = [f for p in _places(roots, "doc") for f in sorted(p.glob("*/**/*.html"))
