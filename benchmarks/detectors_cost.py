@@ -114,7 +114,7 @@ def measured(path: Path, detectors: str, runs: int, environment: dict[str, str])
 def figures(clip: Path | None, runs: int, lengths: list[float]) -> dict[str, Any]:
     from avsafe import plugins
 
-    names = [name for name in plugins.catalogue("detectors") if name != "domain"]
+    names = sorted(plugins.catalogue("detectors"), key=lambda n: (n != "domain", n))
     result: dict[str, Any] = {"clip": clip.name if clip else "texture and babble", "lengths": {}}
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {
