@@ -22,7 +22,7 @@ from avsafe.types import Task
 
 _FIELDS = (
     "suite", "version", "title", "summary", "task", "generate", "beside", "inputs", "metrics",
-    "headline", "safety", "detectors", "floors", "requires", "items", "from",
+    "headline", "safety", "detectors", "controls", "floors", "requires", "items", "from",
 )  # fmt: skip
 _ITEM = (
     "id", "prompt", "negative_prompt", "task", "inputs", "beside", "texts", "cluster", "tags",
@@ -95,6 +95,7 @@ class SuiteFile:
     requires: tuple[str, ...] = ()  # of REQUIRED: a clip without it is unscored as a whole
     notes: tuple[str, ...] = ()  # what a loader left out, and why
     floors: tuple[Floor, ...] = ()  # what is promised of detectors (avsafe.bench.detection)
+    controls: tuple[str, ...] = ()  # groups of protocol files that are benign sets, in any cell
 
     def only(self, ids: frozenset[str]) -> SuiteFile:
         """The same suite with some of its items. UsageError for an id that it has not."""
@@ -190,6 +191,7 @@ def parse(data: bytes, file: str, path: Path | None = None) -> SuiteFile:
         notes=notes,
         requires=_requires(fields["requires"]) if "requires" in fields else (),
         floors=floors.parse(fields["floors"]) if "floors" in fields else (),
+        controls=fields["controls"].texts() if "controls" in fields else (),
     )
 
 

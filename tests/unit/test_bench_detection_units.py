@@ -141,3 +141,14 @@ def test_files_and_folders(tmp_path, write):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no protocol file"):
         units.files((tmp_path / "empty",))
+
+
+def test_control_sets_among_real_media_are_set_apart(write):
+    given = columns(group=["people", "kokoro", "scan", "kokoro", "scan", "scan"])
+    given["cell"] = ["in domain"] * 5 + ["only real"]
+    given["synthetic"] = [False, True, False, True, False, False]
+    (one,) = units.read(write(given))
+    cells = units.set_apart(one, ("scan", "kokoro")).cell.tolist()
+    assert cells == ["in domain", "in domain", units.CONTROLS, "in domain", units.CONTROLS,
+                     "only real"]  # fmt: skip
+    assert one.cell.tolist() == given["cell"], "the table that was given is as it was"

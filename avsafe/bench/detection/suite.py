@@ -80,7 +80,10 @@ def run(options: Options, progress: Progress = no_progress) -> Outcome:
     if not options.protocol and not options.media:
         raise UsageError("Nothing to measure: give --protocol PATH, --media DIR, or both.")
     protocol = units.files(options.protocol)
-    tables = [t for path in protocol for t in units.read(path) if _wanted(t.detector, options)]
+    tables = [
+        units.set_apart(table, suite.controls)
+        for path in protocol for table in units.read(path) if _wanted(table.detector, options)
+    ]  # fmt: skip
     if options.protocol and not tables:
         raise UsageError(f"No protocol file is of {', '.join(options.detectors)}.")
     here = _live(options, progress) if options.media else _Live()

@@ -9,7 +9,7 @@ Legend: ``n`` rows; a score is higher for synthetic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,17 @@ class Units:
 
 _ARRAYS = ("cell", "condition", "unit", "source", "group", "synthetic", "score", "probability",
            "abstained", "flagged")  # fmt: skip
+
+
+CONTROLS = "benign controls"  # the cell of sets that stood among other real media
+
+
+def set_apart(table: Units, sets: Collection[str]) -> Units:
+    """Real rows of these groups in a cell of their own, where they stand in cells with synthetic
+    rows: a control set is no sample of the real media that a cell is about."""
+    mixed = set(table.cell[table.synthetic].tolist())
+    moved = ~table.synthetic & np.isin(table.group, list(sets)) & np.isin(table.cell, list(mixed))
+    return replace(table, cell=np.where(moved, CONTROLS, table.cell))
 
 
 def joined(tables: list[Units]) -> list[Units]:
