@@ -5,6 +5,7 @@ Real people are judged where the shared media are.
 
 from __future__ import annotations
 
+import itertools
 import wave
 from pathlib import Path
 
@@ -16,19 +17,19 @@ from avsafe.errors import UsageError
 from avsafe.media.features import examine
 from avsafe.types import EvidenceStatus, Kind, Media
 from avsafe_detectors.domain.extractor import DomainExtractor
-from avsafe_detectors.speech import SpeechDetector, augment, data, features, model
+from avsafe_detectors.speech import SpeechDetector, augment, data, features, fine, model
 from avsafe_detectors.speech.corpus import Row
 from avsafe_detectors.speech.detector import calibration, undecided, voice
 from avsafe_detectors.speech.extractor import (
     BLOCKS,
     HEARD,
     LEVELS,
+    MOMENTS,
     STARTS,
     Resampler,
     SpeechExtractor,
     levels,
 )
-from avsafe_detectors.speech.network import LAYERS
 from avsafe_detectors.speech.train import by_chance, out_of
 
 DETECTOR = SpeechDetector()
@@ -147,37 +148,39 @@ def test_statistics_are_finite_for_what_never_changes():
     assert np.isfinite(features.summary(np.zeros((200, features.WIDTH), np.float32))).all()
 
 
+def test_windows_cover_all_frames_and_a_short_voice_has_one():
+    for count in (60, 192, 300, 1000):
+        spans = features.windows(count)
+        assert spans[0][0] == 0
+        assert spans[-1][1] == count
+        assert all(b - a <= features.WINDOW for a, b in spans)
+        assert all(b[0] <= a[1] for a, b in itertools.pairwise(spans))
+
+
+def test_pulses_stand_out_of_noise_in_the_fine_structure():
+    pulses = np.zeros(32_000, np.float32)
+    pulses[::133] = 1.0  # 120 Hz
+    noise = np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
+    a, b = (fine.summary(fine.moments(x)) for x in (pulses, noise))
+    repeat = slice(9 * fine.BANDS, 10 * fine.BANDS)  # how strongly bands repeat with the pitch
+    assert a[repeat].min() > b[repeat].max()
+
+
+def test_statistics_of_one_moment_are_finite():
+    assert np.isfinite(fine.summary(np.zeros((1, fine.BANDS), np.uint8))).all()
+
+
 def test_the_network_in_numpy_is_that_of_torch():
     torch = pytest.importorskip("torch")
     from avsafe_detectors.speech.network import exported, network
 
     torch.manual_seed(0)
-    net = network().eval()
-    x = np.random.default_rng(0).standard_normal((3, 128, features.WIDTH)).astype(np.float32)
+    net = network(40).eval()
+    x = np.random.default_rng(0).standard_normal((3, 40)).astype(np.float32)
     weights = {k: v.astype(np.float32) for k, v in exported(net, "net0.").items()}
     with torch.no_grad():
         want = net(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(model.network(x, weights, "net0.")[0], want, atol=5e-3)
-    assert len(LAYERS) == len(net.convolutions)
-
-
-def test_the_trees_in_numpy_are_those_of_scikit_learn():
-    pytest.importorskip("sklearn")
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    from avsafe_detectors.speech import learn
-
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((400, 7)).astype(np.float32)
-    made = x[:, 2] + x[:, 4] * x[:, 1] > 0
-    arrays = learn.boosted(x, made, np.ones(400, np.float32))
-    same = HistGradientBoostingClassifier(
-        max_iter=160, learning_rate=0.08, max_leaf_nodes=12, min_samples_leaf=30,
-        l2_regularization=5.0, max_features=0.3, random_state=0,
-    ).fit(x, made, sample_weight=np.ones(400))  # fmt: skip
-    want = same.decision_function(x)
-    got = model.trees(x, {k: np.asarray(v, np.float32) for k, v in arrays.items()})
-    np.testing.assert_allclose(got, want, atol=1e-3)
+    np.testing.assert_allclose(model.network(x, weights, "net0."), want, atol=5e-3)
 
 
 # ---------------------------------------------------------------- training data
@@ -207,8 +210,7 @@ def test_codecs_give_back_the_same_sound_in_its_place(name):
 
 def row(**changes) -> Row:
     base = {"name": "a 000", "label": data.REAL, "source": "a", "group": "klettres",
-            "language": "it", "speaker": "a", "way": "clean", "condition": "clean",
-            "first": 0, "frames": 200}  # fmt: skip
+            "language": "it", "speaker": "a", "way": "clean", "condition": "clean"}  # fmt: skip
     return Row(**(base | changes))
 
 
@@ -246,11 +248,12 @@ def hostile(**changes):
         {STARTS: np.zeros(7)},
         {STARTS: np.array([np.nan, 0.0])},
         {HEARD: np.array([np.inf, 1, 16_000, 1])},
+        {MOMENTS: np.zeros((1, 2000, 6), np.uint8)},
     ],
-    ids=["bins", "type", "count", "starts", "nan", "inf"],
+    ids=["bins", "type", "count", "starts", "nan", "inf", "moments"],
 )
 def test_features_that_no_extractor_makes_are_refused(changes):
-    with pytest.raises(ValueError, match=r"levels|number"):
+    with pytest.raises(ValueError, match=r"levels|number|moments"):
         voice(hostile(**changes))
 
 

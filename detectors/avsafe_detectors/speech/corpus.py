@@ -1,22 +1,21 @@
-"""The corpus as levels: each unit as it is, through one low-rate codec, and through one of
+"""The corpus as statistics: each unit as it is, through one low-rate codec, and through one of
 telephone, noise and room.
 
-Legend: ``t`` frames, ``f`` 216 bins; a copy is (t, 216) int8, normalised levels in units of
-10 / 16 dB.
+Legend: ``d`` statistics of a copy (``features.statistics``).
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avsafe_detectors.speech import augment, features
+from avsafe_detectors.speech import augment, features, fine
 from avsafe_detectors.speech.extractor import levels
 
 if TYPE_CHECKING:
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 
     from avsafe_detectors.speech.data import Unit
 
-SCALE = 16.0
-CONDITIONS = ("clean", "low rate", "rough")
+LEAST = 60  # frames heard
+PARTS = ("real", "made", "rendered")
 
 # Language -> fold. A language is in one fold, so nobody speaks in two. English and Spanish go
 # together: one speaker recorded both.
@@ -61,8 +60,6 @@ class Row:
     speaker: str
     way: str
     condition: str
-    first: int
-    frames: int
 
     @property
     def language_fold(self) -> int:
@@ -81,10 +78,9 @@ class Row:
 
 
 def copies(units: Iterable[Unit], folder: Path, name: str) -> None:
-    """Write NAME.i8.npy and NAME.rows.json."""
-    held: list[NDArray[np.int8]] = []
+    """Write NAME.stats.npy and NAME.rows.json."""
+    found: list[NDArray[np.float32]] = []
     rows: list[list[Any]] = []
-    at = 0
     for unit in units:
         rng = np.random.default_rng(zlib.crc32(("way " + unit.name).encode()))
         sound = unit.sound.astype(np.float32) / 32767
@@ -96,42 +92,34 @@ def copies(units: Iterable[Unit], folder: Path, name: str) -> None:
             ("rough", rough[int(rng.integers(len(rough)))]),
         ):
             heard = augment.tilted(sound, rng) if way != "clean" and rng.random() < 0.5 else sound
-            x = normalised(augment.levelled(augment.sent(heard, way, rng)))
-            if len(x) < 60:
-                continue
-            held.append(x)
-            rows.append([unit.name, unit.label, unit.source, unit.group, unit.language,
-                         unit.speaker, way, condition, at, len(x)])  # fmt: skip
-            at += len(x)
-    np.save(folder / f"{name}.i8.npy", np.concatenate(held))
+            known = statistics(augment.levelled(augment.sent(heard, way, rng)))
+            if known is not None:
+                found.append(known)
+                rows.append([unit.name, unit.label, unit.source, unit.group, unit.language,
+                             unit.speaker, way, condition])  # fmt: skip
+    np.save(folder / f"{name}.stats.npy", np.stack(found))
     (folder / f"{name}.rows.json").write_text(json.dumps(rows))
 
 
-def normalised(x: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Sound (n,) -> its copy (t, 216)."""
+def statistics(x: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Of sound (n,) at 16 kHz; None where less than 0.6 s is heard."""
     db = features.decibels(levels(x))
     if not len(db):
-        return np.zeros((0, features.WIDTH), np.int8)
-    db = db[features.heard(features.loudness(db))]
-    return np.clip(np.rint(features.normalised(db) * SCALE), -127, 127).astype(np.int8)
+        return None
+    keep = features.heard(features.loudness(db))
+    if keep.sum() < LEAST:
+        return None
+    moments = fine.moments(x)
+    mask = np.repeat(keep, fine.PER_FRAME)[: len(moments)]
+    return features.statistics(features.normalised(db[keep]), moments[: len(mask)][mask])
 
 
 class Corpus:
-    """All copies: rows, and their levels in one array."""
+    """All copies: rows, and their statistics (n, d)."""
 
-    def __init__(self, folder: Path, names: Sequence[str] = ("real", "made", "rendered")) -> None:
-        self.rows: list[Row] = []
-        parts = []
-        at = 0
-        for name in names:
-            part = np.load(folder / f"{name}.i8.npy")
-            for row in json.loads((folder / f"{name}.rows.json").read_text()):
-                self.rows.append(Row(*row[:8], row[8] + at, row[9]))
-            parts.append(part)
-            at += len(part)
-        self.levels = np.concatenate(parts)
-
-    def x(self, row: Row) -> NDArray[np.float32]:
-        """(t, 216) in units of 10 dB."""
-        part = self.levels[row.first : row.first + row.frames]
-        return np.asarray(part.astype(np.float32) / SCALE)
+    def __init__(self, folder: Path) -> None:
+        self.rows = [Row(*row) for name in PARTS
+                     for row in json.loads((folder / f"{name}.rows.json").read_text())]  # fmt: skip
+        self.stats: NDArray[np.float32] = np.concatenate(
+            [np.load(folder / f"{name}.stats.npy") for name in PARTS]
+        )

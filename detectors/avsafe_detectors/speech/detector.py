@@ -33,8 +33,18 @@ from avsafe_detectors.domain import EXTRACTOR as DOMAIN
 from avsafe_detectors.domain import Domain, describe
 from avsafe_detectors.speech import features as f
 from avsafe_detectors.speech import model
-from avsafe_detectors.speech.extractor import BINS, BLOCK, BLOCKS, HEARD, HOP, LEVELS, STARTS
+from avsafe_detectors.speech.extractor import (
+    BINS,
+    BLOCK,
+    BLOCKS,
+    HEARD,
+    HOP,
+    LEVELS,
+    MOMENTS,
+    STARTS,
+)
 from avsafe_detectors.speech.extractor import RATE_HZ as LEVELS_HZ
+from avsafe_detectors.speech.fine import BANDS, PER_FRAME
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,6 +72,7 @@ class Voice:
     """What is heard of a file."""
 
     x: NDArray[np.float32]  # (t, 216) normalised levels of the heard frames
+    moments: NDArray[np.uint8]  # (10 t, 6)
     at_s: NDArray[np.float64]  # (t,) where each of them is
     bandwidth_hz: float
     snr_db: float
@@ -74,6 +85,9 @@ def voice(features: Features) -> Voice:
     heard = np.asarray(features[HEARD], np.float64)
     if blocks.ndim != 3 or blocks.shape[1:] != (BLOCK, BINS) or len(blocks) > BLOCKS:
         raise ValueError(f"levels are (k, {BLOCK}, {BINS}), k <= {BLOCKS}, not {blocks.shape}")
+    moments = np.asarray(features[MOMENTS])
+    if moments.shape != (len(blocks), BLOCK * PER_FRAME, BANDS) or moments.dtype != np.uint8:
+        raise ValueError(f"the moments do not go with levels of {blocks.shape}: {moments.shape}")
     if blocks.dtype != np.uint8 or starts.shape != blocks.shape[:1] or heard.shape != (4,):
         raise ValueError("the levels, their starts and totals do not fit together")
     if not (np.isfinite(starts).all() and np.isfinite(heard).all()):
@@ -81,15 +95,17 @@ def voice(features: Features) -> Voice:
     flat = blocks.reshape(-1, BINS)
     at = (starts[:, None] + np.arange(BLOCK) * HOP / LEVELS_HZ).ravel()
     present = flat.any(1)
+    quick = moments.reshape(-1, PER_FRAME, BANDS)[present]
     db, at = f.decibels(flat[present]), at[present]
     loud = f.loudness(db)
     keep = f.heard(loud)
     if not keep.any():
-        return Voice(np.zeros((0, f.WIDTH), np.float32), at[:0], 0.0, 0.0, 0.0)
+        return Voice(np.zeros((0, f.WIDTH), np.float32), moments[:0, 0], at[:0], 0.0, 0.0, 0.0)
     db, at, loud = db[keep], at[keep], loud[keep]
     active = loud > np.quantile(loud, 0.95) - f.ACTIVE_DB
     return Voice(
         x=f.normalised(db),
+        moments=quick[keep].reshape(-1, BANDS),
         at_s=at,
         bandwidth_hz=_bandwidth(db[active]),
         snr_db=float(np.quantile(loud, 0.95) - np.quantile(loud, 0.05)),
@@ -150,7 +166,7 @@ class SpeechDetector:
         name, distance = found
         known, weights = calibration(), model.load()
         condition = known.condition(name)
-        said = model.judged(heard.x, weights)
+        said = model.judged(heard.x, heard.moments, weights)
         far = float(np.median(region(name).distance(standardised(said.summaries))))
         what = "re-rendered" if said.rendered > 0.5 else "synthetic"
         details = _heard(domain, heard) | {

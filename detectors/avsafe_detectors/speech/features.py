@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from avsafe_detectors.speech import fine
 from avsafe_detectors.speech.extractor import FLOOR_DB, STEP_DB
 
 if TYPE_CHECKING:
@@ -60,17 +61,25 @@ def normalised(db: F32) -> F32:
     return np.asarray((db - db.mean(0)) / 10, np.float32)
 
 
-def windows(x: F32) -> tuple[NDArray[np.int64], F32]:
-    """(t, f) -> first frames (w,) and (w, 192, f); less than 192 frames are repeated."""
-    if len(x) < WINDOW:
-        x = np.resize(x, (WINDOW, x.shape[1]))
-    first = list(range(0, len(x) - WINDOW + 1, STRIDE))
-    if first[-1] + WINDOW < len(x):
-        first.append(len(x) - WINDOW)
-    return np.array(first), np.stack([x[i : i + WINDOW] for i in first])
+def windows(count: int) -> list[tuple[int, int]]:
+    """First frames and ends of windows over ``count`` heard frames; one, where there are fewer.
+
+    >>> windows(300)
+    [(0, 192), (96, 288), (108, 300)]
+    """
+    first = list(range(0, max(1, count - WINDOW + 1), STRIDE))
+    if first[-1] + WINDOW < count:
+        first.append(count - WINDOW)
+    return [(i, min(count, i + WINDOW)) for i in first]
 
 
-# ---------------------------------------------------------------- numbers for the tree model
+def statistics(x: F32, moments: NDArray[np.uint8]) -> F32:
+    """Of heard frames (t, 216), normalised, and their moments (10 t, 6) -> (d,): what the networks
+    see."""
+    return np.concatenate([summary(x), fine.summary(moments)])
+
+
+# ---------------------------------------------------------------- statistics of the spectrum
 
 
 def _filters(bands: int, width: int = WIDTH) -> F32:

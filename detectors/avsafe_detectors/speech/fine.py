@@ -50,7 +50,7 @@ def summary(levels: NDArray[Any]) -> F32:
     db = np.maximum(db, np.quantile(db, 0.95, axis=0) - 50)
     swing = db - _smoothed(db)
     loud = _smoothed(db).mean(1)
-    swing = swing[loud > np.quantile(loud, 0.4)]
+    swing = swing[loud >= np.quantile(loud, 0.4)]
     count = len(swing) // _PART
     parts = swing[: count * _PART].reshape(count, _PART, BANDS)
     out: list[Any] = [swing.std(0), _moment(swing, 3), _moment(swing, 4)]

@@ -6,6 +6,7 @@ log-odds of "made" (synthetic or re-rendered) against "real".
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avsafe_detectors.speech import features
+from avsafe_detectors.speech import features, fine
 from avsafe_detectors.speech.network import LAYERS
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def made(logits: F32) -> F32:
 
 def standardised(summary: F32, mean: F32, spread: F32) -> NDArray[np.float64]:
     """Statistics (..., d) as ``Region`` wants them; what lies far out is held at 4 deviations."""
-    return np.clip((np.asarray(summary, np.float64) - mean) / spread, -4, 4)
+    summary = np.asarray(summary, np.float64)[..., : len(mean)]
+    return np.clip((summary - mean) / spread, -4, 4)
 
 
 def logits(x: F32, weights: Mapping[str, F32]) -> F32:
@@ -77,20 +79,27 @@ def scores(x: F32, weights: Mapping[str, F32]) -> F32:
     return made(logits(x, weights))
 
 
-def judged(x: F32, weights: Mapping[str, F32]) -> Judgement:
-    """Normalised levels of the heard frames (t, f) -> what the ensemble says.
+def judged(x: F32, moments: NDArray[np.uint8], weights: Mapping[str, F32]) -> Judgement:
+    """Normalised levels of the heard frames (t, f) and their moments (10 t, 6) -> what the
+    networks say.
 
     The whole is judged in parts of at most 4 s, as long as what was learned from, and the mean of
     what the networks say taken.
     """
     count = max(1, -(-len(x) // PART))
-    parts = np.stack([features.summary(part) for part in np.array_split(x, count)])
-    first, seen = features.windows(x)
+    edges = np.linspace(0, len(x), count + 1).astype(int).tolist()
+    parts = _each(x, moments, list(itertools.pairwise(edges)))
+    spans = features.windows(len(x))
     whole = logits(parts, weights).mean(0)
     return Judgement(
         score=float(made(whole)),
         rendered=float(1 / (1 + np.exp(whole[1] - whole[2]))),
         summaries=parts,
-        windows=scores(np.stack([features.summary(one) for one in seen]), weights),
-        first=first,
+        windows=scores(_each(x, moments, spans), weights),
+        first=np.array([first for first, _ in spans]),
     )
+
+
+def _each(x: F32, moments: NDArray[np.uint8], spans: list[tuple[int, int]]) -> F32:
+    n = fine.PER_FRAME
+    return np.stack([features.statistics(x[a:b], moments[n * a : n * b]) for a, b in spans])

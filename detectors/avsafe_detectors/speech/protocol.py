@@ -7,7 +7,6 @@ fold: neither its speaker, nor its language, nor its engine.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +19,9 @@ import numpy as np
 from avsafe import calibration
 from avsafe.calibration import Condition, Region
 from avsafe_detectors.speech import data, model
-from avsafe_detectors.speech.corpus import FOLDS, Row
+from avsafe_detectors.speech.corpus import FOLDS, PARTS, Corpus, Row
 from avsafe_detectors.speech.detector import NAME, undecided
-from avsafe_detectors.speech.train import PARTS, by_chance, out_of
+from avsafe_detectors.speech.train import by_chance, out_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +40,7 @@ class Item:
     unseen_engine: bool
     score: float
     rendered: float
-    embedding: NDArray[np.float32]
+    stats: NDArray[np.float32]
 
     @property
     def made(self) -> bool:
@@ -59,17 +58,7 @@ class Item:
         return self.row.group if self.made else self.row.source
 
 
-def rows_of(folder: Path) -> list[Row]:
-    out = []
-    for name in PARTS:
-        for row in json.loads((folder / f"{name}.rows.json").read_text()):
-            out.append(Row(*row))
-    return out
-
-
-def items_of(
-    folder: Path, split: str, rows: Sequence[Row], summaries: NDArray[Any]
-) -> tuple[list[Item], Any]:
+def items_of(folder: Path, split: str, corpus: Corpus) -> tuple[list[Item], Any]:
     """What a split judged, and statistics of what it had learned from: {condition: (n, d)}."""
     held = np.load(folder / f"scores_{split}.npz", allow_pickle=False)
     scores = model.made(held["logits"])
@@ -77,9 +66,9 @@ def items_of(
     fold = int(split[-1]) if split.startswith("fold") else -1
     items, known = [], defaultdict(list)
     for n, i in enumerate(held["at"]):
-        row = rows[i]
+        row = corpus.rows[i]
         if held["known"][n]:
-            known[_condition(row)].append(summaries[i])
+            known[_condition(row)].append(corpus.stats[i])
             continue
         items.append(
             Item(
@@ -89,7 +78,7 @@ def items_of(
                 unseen_engine=row.engine_fold == fold if fold >= 0 else out_of(row, split),
                 score=float(scores[n]),
                 rendered=float(rendered[n]),
-                embedding=summaries[i],
+                stats=corpus.stats[i],
             )
         )
     return items, {k: np.stack(v) for k, v in known.items()}
@@ -204,22 +193,22 @@ class Judge:
             self._regions[item.fold] = (mean, spread, regions(known, mean, spread))
         mean, spread, own = self._regions[item.fold]
         return float(
-            own[item.condition].distance(model.standardised(item.embedding, mean, spread)[None])[0]
+            own[item.condition].distance(model.standardised(item.stats, mean, spread)[None])[0]
         )
 
 
 def gather(folder: Path) -> tuple[list[Item], dict[int, Any], dict[str, Any]]:
-    """Items and known embeddings of the folds; items of the other splits by name."""
-    rows, summaries = rows_of(folder), np.load(folder / "summaries.npy")
+    """Items of the folds, statistics of what these had learned from, items of the other splits."""
+    corpus = Corpus(folder)
     items: list[Item] = []
     known: dict[int, Any] = {}
     for k in range(FOLDS):
-        found, known[k] = items_of(folder, f"fold{k}", rows, summaries)
+        found, known[k] = items_of(folder, f"fold{k}", corpus)
         items += found
     others: dict[str, Any] = {}
     for split in ("neural", "vocoders"):
         if (folder / f"scores_{split}.npz").is_file():
-            others[split], learned = items_of(folder, split, rows, summaries)
+            others[split], learned = items_of(folder, split, corpus)
             known.setdefault(-1, learned)
     return items, known, others
 
@@ -267,8 +256,9 @@ def finish(folder: Path, out: Path) -> None:
                  made.threshold, made.true_positive_rate, made.ece, made.n_real,
                  made.n_real_sources, made.n_synthetic)  # fmt: skip
     weights = dict(load_file(folder / "final.safetensors"))
-    rows, summaries = rows_of(folder), np.load(folder / "summaries.npy")
-    learned = {c: np.stack([summaries[i] for i, r in enumerate(rows) if _condition(r) == c][::3])
+    corpus = Corpus(folder)
+    learned = {c: np.stack([corpus.stats[i] for i, r in enumerate(corpus.rows)
+                           if _condition(r) == c][::3])
                for c in CONDITIONS}  # fmt: skip
     mean, spread = weights["summary.mean"], weights["summary.spread"]
     for name, one in regions(learned, mean, spread).items():

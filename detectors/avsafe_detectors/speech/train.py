@@ -1,7 +1,7 @@
 """``python -m avsafe_detectors.speech.train --media DIR --out DIR``: rebuilds the weights.
 
 1. real voices of packages and clips, engines that speak, re-renderings: one policy (``data``)
-2. levels of every unit as it is, through a low-rate codec, through telephone, noise or room
+2. statistics of every unit as it is, through a low-rate codec, through telephone, noise or room
 3. five folds, each without its languages, its speakers, its engines and an eighth of the rest;
    once without all neural engines, once without all vocoders
 4. networks of the folds judge what they have not heard
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avsafe_detectors.speech import corpus as held_corpus
-from avsafe_detectors.speech import data, features, learn, model
-from avsafe_detectors.speech.corpus import FOLDS, NEURAL, VOCODERS, Corpus, Row
+from avsafe_detectors.speech import data, learn, model
+from avsafe_detectors.speech.corpus import FOLDS, NEURAL, PARTS, VOCODERS, Corpus, Row
 from avsafe_detectors.speech.network import exported
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MEMBERS = 3  # networks of the ensemble
-PARTS = ("real", "made", "rendered")
 SPLITS = (*(f"fold{k}" for k in range(FOLDS)), "neural", "vocoders", "final")
 
 
@@ -59,16 +58,14 @@ def by_chance(row: Row, split: str) -> bool:
     return k / 8 <= row.dealt < (k + 1) / 8
 
 
-def weights_of(
-    rows: Sequence[Row],
-    summaries: NDArray[np.float32],
-    split: str,
-    seed: int,
-    members: int = MEMBERS,
-) -> dict[str, Any]:
+def weights_of(corpus: Corpus, split: str, seed: int, members: int = MEMBERS) -> dict[str, Any]:
     """Networks that have not heard what the split leaves out."""
-    at = [i for i, r in enumerate(rows) if not out_of(r, split) and not by_chance(r, split)]
-    own, x = [rows[i] for i in at], summaries[at]
+    at = [
+        i
+        for i, row in enumerate(corpus.rows)
+        if not out_of(row, split) and not by_chance(row, split)
+    ]
+    own, x = [corpus.rows[i] for i in at], corpus.stats[at]
     mean, spread = x.mean(0), x.std(0) + 1e-3
     weights: dict[str, Any] = {"summary.mean": mean, "summary.spread": spread}
     z = model.standardised(x, mean, spread).astype(np.float32)
@@ -110,21 +107,11 @@ def trees_of(
     return dict(load_file(path))
 
 
-def judged(
-    rows: Sequence[Row], summaries: NDArray[np.float32], weights: dict[str, Any], split: str
-) -> dict[str, NDArray[Any]]:
+def judged(corpus: Corpus, weights: dict[str, Any], split: str) -> dict[str, NDArray[Any]]:
     """What the networks say of the copies that ``chosen`` names."""
-    at, known = chosen(rows, split)
+    at, known = chosen(corpus.rows, split)
     plain = {k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in weights.items()}
-    logits = model.logits(summaries[at], plain)
-    return {"at": at, "known": known, "logits": logits}
-
-
-def summaries_of(corpus: Corpus, path: Path) -> NDArray[np.float32]:
-    if not path.is_file():
-        np.save(path, np.stack([features.summary(corpus.x(r)) for r in corpus.rows]))
-    found: NDArray[np.float32] = np.load(path)
-    return found
+    return {"at": at, "known": known, "logits": model.logits(corpus.stats[at], plain)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -136,15 +123,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--media", type=Path, help="folder of media: more real speakers")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", help="data, levels, or names of splits")
+    parser.add_argument("--only", nargs="*", help="data, copies, calibrate, or names of splits")
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     out: Path = given.out
     out.mkdir(parents=True, exist_ok=True)
-    asked = given.only if given.only is not None else ["data", "levels", *SPLITS, "calibrate"]
+    asked = given.only if given.only is not None else ["data", "copies", *SPLITS, "calibrate"]
     if "data" in asked:
         rebuild(given.media, out)
-    if "levels" in asked:
+    if "copies" in asked:
         for name in PARTS:
             held_corpus.copies(data.load(out / name), out, name)
     splits = [s for s in asked if s in SPLITS]
@@ -152,15 +139,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from safetensors.numpy import save_file
 
         corpus = Corpus(out)
-        summaries = summaries_of(corpus, out / "summaries.npy")
         for split in splits:
             began = time.process_time()
-            weights = weights_of(corpus.rows, summaries, split, given.seed)
+            weights = weights_of(corpus, split, given.seed)
             save_file(
                 {k: np.ascontiguousarray(v) for k, v in weights.items()},
                 out / f"{split}.safetensors",
             )
-            np.savez(out / f"scores_{split}.npz", **judged(corpus.rows, summaries, weights, split))
+            np.savez(out / f"scores_{split}.npz", **judged(corpus, weights, split))
             log.info("%s: %.0f CPU-s", split, time.process_time() - began)
     if "calibrate" in asked:
         from avsafe_detectors.speech import protocol
