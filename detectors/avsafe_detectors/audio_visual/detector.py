@@ -56,7 +56,7 @@ class AudioVisual:
 
     def judge(self, features: Mapping[str, Features], media: Media) -> Evidence:
         talk = Talk.of(features["talking"])
-        details = {"indicators": dict(events.described(talk))}
+        details: dict[str, Any] = {"indicators": dict(events.described(talk))}
         about = domain.describe(features["domain"], media)
         if (reason := unfit(talk, about)) is not None:
             return abstention(SOURCE, MODALITY, reason, details)

@@ -83,25 +83,27 @@ class Talk:
     @classmethod
     def of(cls, features: Features) -> Talk:
         """Raises KeyError and ValueError for features of another shape."""
-        points = np.asarray(features["points"], np.float32)
+        points = np.array(features["points"], np.float32)
         rate = float(np.asarray(features["clip"], np.float64).reshape(4)[0])
         count = len(points)
         if points.shape != (count, 152, 2) or count > MOST_FRAMES:
             raise ValueError(f"points {points.shape} are not (t, 152, 2)")
         if not (math.isfinite(rate) and 0 <= rate <= 1000) or (count and not rate):
             raise ValueError(f"{rate} frames a second")
-        finite = np.isfinite(points).all(axis=(1, 2))
-        points = np.where(finite[:, None, None] & (np.abs(points) < 1e5), points, np.nan)
+        usable = (np.isfinite(points) & (np.abs(points) < 1e5)).reshape(count, -1).all(axis=1)
+        points[~usable] = np.nan
         sound = np.asarray(features["mono16k"])
         if sound.ndim != 1 or sound.dtype != np.int16 or sound.size > LONGEST_S * HZ:
             raise ValueError(f"sound {sound.shape} {sound.dtype} is not (n,) int16")
         cuts = np.asarray(features["cuts"], np.int64).reshape(-1)
         return cls(
-            np.asarray(points, np.float32),
+            points,
             np.asarray(features["faces"], np.int64).reshape(count),
-            np.nan_to_num(np.asarray(features["change"], np.float32).reshape(count)),
+            np.asarray(
+                np.nan_to_num(np.asarray(features["change"], np.float32).reshape(count)), np.float32
+            ),
             tuple(sorted({int(c) for c in cuts if 0 < c < count})),
-            sound.astype(np.float32) / 32768,
+            np.asarray(sound / np.float32(32768), np.float32),
             rate,
         )
 

@@ -98,20 +98,20 @@ def remade(frames: Frames, points: NDArray[Any], how: str, seed: int = 0) -> Fra
             new = np.asarray(cv2.bilateralFilter(whole, 5, 18 * strength, 2.0), np.float32)
         elif how == "still":
             near = frames[max(0, number - 1) : number + 2]
-            new = np.mean([f.astype(np.float32) for f in near], axis=0)
+            new = np.mean(np.stack(near).astype(np.float32), axis=0)
         else:
             high = float(np.ptp(oval[:, 1]))
             new = _through(whole, 64 * strength / max(high, 1)) + colour
         mask = np.zeros(frame.shape[:2], np.float32)
         if how == "swap":
-            shape = oval
+            shape = oval.astype(np.float64)
         else:  # mouth and chin
             lips = face[list(GROUPS["lips_outer"])]
             centre, chin = lips.mean(0), oval[18]
             shape = _ellipse((centre + chin) / 2, 0.62 * eyes, 0.55 * eyes)
         cv2.fillConvexPoly(mask, np.round(shape).astype(np.int32), 1.0)
-        mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), max(1.0, 0.06 * eyes)))[..., None]
-        out.append(np.asarray(np.clip(np.rint(whole + mask * (new - whole)), 0, 255), np.uint8))
+        soft = np.asarray(cv2.GaussianBlur(mask, (0, 0), max(1.0, 0.06 * eyes)))[..., None]
+        out.append(np.asarray(np.clip(np.rint(whole + soft * (new - whole)), 0, 255), np.uint8))
     return out
 
 

@@ -71,11 +71,10 @@ def pixels(regions: NDArray[Any]) -> F64:
 
 def motion(talk: Talk) -> F64:
     """The figures of MOTION; NaN for less than two seconds with a face."""
-    points, rate = talk.points, talk.rate
-    seen = talk.seen
+    rate, seen = talk.rate, talk.seen
     if not rate or seen.sum() < LEAST_S * rate:
         return np.full(len(MOTION), np.nan)
-    points = _filled(points, seen)
+    points = _filled(talk.points, seen)
     left, right = (np.asarray(v) for v in eye_opening(points))
     eyes = (left + right) / 2
     usual = float(np.quantile(eyes, 0.7))
@@ -106,7 +105,7 @@ def motion(talk: Talk) -> F64:
     ], np.float64)  # fmt: skip
 
 
-def _filled(points: NDArray[Any], seen: NDArray[np.bool_]) -> F64:
+def _filled(points: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[Any]:
     """Frames without a face take the points of the nearest one before."""
     index = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), -1))
     index[index < 0] = int(np.argmax(seen))

@@ -42,7 +42,8 @@ def used(x: NDArray[Any]) -> F64:
 def standardised(x: F64, arrays: Mapping[str, NDArray[Any]]) -> F64:
     """(n, d) by the mean and deviation of training; what is not known counts as the mean."""
     z = (x - arrays["mean"]) / arrays["spread"]
-    return np.clip(np.nan_to_num(z, nan=0.0, posinf=FAR, neginf=-FAR), -FAR, FAR)
+    known = np.nan_to_num(z, nan=0.0, posinf=FAR, neginf=-FAR)
+    return np.asarray(np.clip(known, -FAR, FAR), np.float64)
 
 
 def scored(x: NDArray[Any], arrays: Mapping[str, NDArray[Any]]) -> F64:

@@ -157,7 +157,12 @@ def haar(x: F32) -> tuple[F32, F32, F32]:
     h, w = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
     p, q, r, s = x[:h:2, :w:2], x[:h:2, 1:w:2], x[1:h:2, :w:2], x[1:h:2, 1:w:2]
     upright = np.stack([p - q + r - s, p + q - r - s]) / 2
-    return (p - q - r + s) / 2, upright, (p + q + r + s) / 4
+    diagonal, rest = (p - q - r + s) / 2, (p + q + r + s) / 4
+    return (
+        np.asarray(diagonal, np.float32),
+        upright.astype(np.float32),
+        np.asarray(rest, np.float32),
+    )
 
 
 def _log(power: Any) -> float:

@@ -102,12 +102,12 @@ def read(media: Path, cache: Path, crf: int) -> Stretches:
             rates.append(float(found["kbps"][0]))
             for first, end in detector.stretches(talk):
                 mine = (at >= first) & (at < end)
-                x = measures.measured(talk.part(first, end), regions[mine], at[mine])
-                family = source.family if how == "own" else f"remade: {how}"
-                rows.append((x, f"{source.name}.{how}", source.person, family))
-    x, clip, person, family = zip(*rows, strict=True)
-    return Stretches(np.stack(x), np.array(clip), np.array(person), np.array(family),
-                     float(np.median(rates)))  # fmt: skip
+                one = measures.measured(talk.part(first, end), regions[mine], at[mine])
+                made_by = source.family if how == "own" else f"remade: {how}"
+                rows.append((one, f"{source.name}.{how}", source.person, made_by))
+    clip, person, family = (np.array([row[k] for row in rows]) for k in (1, 2, 3))
+    x = np.stack([row[0] for row in rows])
+    return Stretches(x, clip, person, family, float(np.median(rates)))
 
 
 # ---------------------------------------------------------------- scores without person and family
