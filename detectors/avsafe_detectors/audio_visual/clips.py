@@ -132,21 +132,18 @@ def examined(path: Path) -> Mapping[str, NDArray[Any]]:
     return examine(path, {Kind.VIDEO: {"talking": TARGET}}, trusted=True)[1]["talking"]
 
 
-def about(source: Source, cache: Path) -> tuple[str | None, str | None]:
-    """What the domain gate says of a film: class of its pictures and of its sound. Nothing of a
-    crop, whose sound is another file."""
+def about(source: Source, cache: Path) -> tuple[str | None, str | None, float | None]:
+    """What the domain gate says of a film: class of its pictures, of its sound, share of speech."""
     from avsafe.media.features import examine
     from avsafe_detectors import domain
 
-    if source.sound is not None:
-        return None, None
-    kept = cache / f"{source.name}.about.json"
+    kept = cache / f"{source.name}.domain.json"
     if not kept.is_file():
         media, found = examine(source.film, {Kind.VIDEO: {"d": domain.EXTRACTOR}}, trusted=True)
         seen = domain.describe(found["d"], media)
-        kept.write_text(json.dumps([seen.picture_class, seen.sound_class]))
-    picture, sound = json.loads(kept.read_text())
-    return picture, sound
+        kept.write_text(json.dumps([seen.picture_class, seen.sound_class, seen.speech_share]))
+    picture, sound, share = json.loads(kept.read_text())
+    return picture, sound, share
 
 
 def heard(path: Path) -> NDArray[np.int16]:

@@ -93,12 +93,17 @@ def loaded() -> tuple[Calibration, NDArray[np.float64]]:
     return Calibration.load(WEIGHTS / "calibration.json"), weights
 
 
-def gate(picture: str | None, sound: str | None) -> str | None:
-    """Why media of these classes (``domain.Domain``) are not judged; None when they may be."""
+def gate(picture: str | None, sound: str | None, share: float | None, voiced: float) -> str | None:
+    """Why such media are not judged; None when they may be: classes of pictures and sound and the
+    share of speech (``domain.Domain``), and how much is voiced (``events.voiced_share``)."""
     if picture in DRAWN:
         return f"the pictures are {picture}; measured on filmed faces only"
     if sound != SPOKEN:
         return f"the sound is {sound or 'of no known class'}; it needs speech"
+    if share is not None and share < LEAST_SHARE:
+        return f"{share:.0%} of the sound is speech; it needs {LEAST_SHARE:.0%}"
+    if voiced < LEAST_SHARE:
+        return f"{voiced:.0%} of the sound is voiced; it needs {LEAST_SHARE:.0%}, as speech has"
     return None
 
 
@@ -106,12 +111,10 @@ def unfit(talk: Talk, about: domain.Domain) -> str | None:
     """Why a clip is not judged; None when it may be."""
     if not talk.sound.size or not np.abs(talk.sound).max() > 1e-4:
         return "there is no sound; it needs speech"
-    if (reason := gate(about.picture_class, about.sound_class)) is not None:
+    voiced = events.voiced_share(talk.sound)
+    reason = gate(about.picture_class, about.sound_class, about.speech_share, voiced)
+    if reason is not None:
         return reason
-    if about.speech_share is not None and about.speech_share < LEAST_SHARE:
-        return f"{about.speech_share:.0%} of the sound is speech; it needs {LEAST_SHARE:.0%}"
-    if (voiced := events.voiced_share(talk.sound)) < LEAST_SHARE:
-        return f"{voiced:.0%} of the sound is voiced; it needs {LEAST_SHARE:.0%}, as speech has"
     if not len(talk.points) or not talk.seen.any():
         return f"no face in {len(talk.points)} frames; it needs one that speaks"
     seconds = min(float(talk.seen.sum()) / talk.rate, len(talk.sound) / HZ)

@@ -29,6 +29,7 @@ import numpy as np
 from avsafe.calibration import ALARM_RATE, CAP, Calibration, Condition, fit, platt, probability
 from avsafe_detectors.audio_visual import clips, detector, pairs
 from avsafe_detectors.audio_visual.clips import Source
+from avsafe_detectors.audio_visual.events import voiced_share
 from avsafe_detectors.audio_visual.lips import Talk
 from avsafe_detectors.audio_visual.pairs import Row
 from avsafe_detectors.audio_visual.protocol import write
@@ -57,10 +58,13 @@ def talks(media: Path, cache: Path, form: str) -> list[tuple[Source, Talk]]:
 
 
 def gated(media: Path, cache: Path) -> dict[str, str]:
-    """Film -> why the domain gate keeps it from being judged."""
+    """Film -> why the detector does not judge it, whatever the lips do. Crops have no film here."""
     out = {}
     for source in clips.sources(media, crops=False):
-        reason = detector.gate(*clips.about(source, cache))
+        sound = Talk.of(clips.features(source, cache)).sound
+        if not sound.size:
+            continue
+        reason = detector.gate(*clips.about(source, cache), voiced_share(sound))
         if reason is not None:
             out[source.name] = reason
     return out
