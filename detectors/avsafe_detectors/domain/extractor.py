@@ -81,7 +81,7 @@ class DomainExtractor:
         inner = picture.content(frame)
         self._pictures.append(picture.look(inner))
         self._histories.append(history.measure(inner, jpeg=not self._moving))
-        small = cv2.resize(frame, THUMB, interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(frame, THUMB, interpolation=cv2.INTER_AREA), np.uint8)
         self._thumbs.append(picture.grey(small))
         if len(self._times) > MOST:
             for kept in (self._times, self._pictures, self._histories, self._thumbs):

@@ -50,7 +50,7 @@ class Ear:
         self._length = max(16, round(rate_hz * WINDOW_S))
         n = self._length
         self._window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
-        self._hz = np.arange(n // 2 + 1) * (rate_hz / n)
+        self._hz: F64 = np.arange(n // 2 + 1, dtype=np.float64) * (rate_hz / n)
         self._mel = mel_bands(self._hz)
         self._voice = (self._hz >= 80) & (self._hz <= 3800)
         self._lags = self._lag_tables()

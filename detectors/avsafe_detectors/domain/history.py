@@ -43,7 +43,7 @@ def steps(quality: int) -> NDArray[np.int64]:
     (np.int64(16), np.int64(3), np.int64(1))
     """
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((TABLE * scale + 50) // 100, 1, 255)
+    return np.asarray(np.clip((TABLE * scale + 50) // 100, 1, 255), np.int64)
 
 
 def quality_of_table(table: NDArray[Any]) -> float | None:
@@ -69,7 +69,7 @@ def measure(rgb: Frame, *, jpeg: bool = True) -> F32:
     quality = float("nan")
     if jpeg:  # a fine grid is not seen at its borders, but its steps are where the picture begins
         quality = jpeg_quality(parts, 0, 0)
-        if np.isnan(quality) and strength > 0.02 and (x, y) != (0, 0):
+        if np.isnan(quality) and (x, y) != (0, 0):
             quality = jpeg_quality(parts, x, y)
         elif not np.isnan(quality):
             x = y = 0
@@ -81,8 +81,7 @@ def measure(rgb: Frame, *, jpeg: bool = True) -> F32:
 
 def luma_of(rgb: Frame) -> F32:
     """(h, w, 3) uint8 -> (h, w) float32, JFIF's Y, not rounded."""
-    found: F32 = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
-    return found
+    return np.asarray(rgb @ np.array([0.299, 0.587, 0.114], np.float32), np.float32)
 
 
 # ---------------------------------------------------------------- grid

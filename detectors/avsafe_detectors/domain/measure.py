@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,8 @@ def fresh(roots: list[Path], count: int) -> Iterator[Frame]:
         rgb = shown.open()
         scale = min(0.5, SIDE / max(rgb.shape[:2]))
         if min(rgb.shape[:2]) * scale >= 200:
-            yield cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            yield np.asarray(small, np.uint8)
 
 
 # ---------------------------------------------------------------- pictures
@@ -62,20 +64,24 @@ def pictures(photos: list[Frame]) -> dict[str, Any]:
     found: dict[str, Any] = {"never a jpeg": quality_of(photos, lambda x: x, None)}
     for quality in (30, 50, 75, 90, 95):
         name = f"jpeg {quality}"
-        found[name] = quality_of(photos, lambda x, q=quality: picture_data.jpeg(x, q), quality)
+        found[name] = quality_of(photos, partial(picture_data.jpeg, quality=quality), quality)
     found["jpeg 75, cropped"] = quality_of(
         photos, lambda x: np.ascontiguousarray(picture_data.jpeg(x, 75)[3:, 5:]), 75
     )
 
     def enlarged(x: Frame, by: float, way: int) -> Frame:
         small = cv2.resize(x, None, fx=1 / by, fy=1 / by, interpolation=cv2.INTER_AREA)
-        return cv2.resize(small, (x.shape[1], x.shape[0]), interpolation=way)
+        again = cv2.resize(small, (x.shape[1], x.shape[0]), interpolation=way)
+        return np.asarray(again, np.uint8)
 
-    ways = {"as it is": lambda x: x, "jpeg 75": lambda x: picture_data.jpeg(x, 75),
-            "h264 crf 28": lambda x: picture_data.h264(x, 28)}  # fmt: skip
+    ways: dict[str, Callable[[Frame], Frame]] = {
+        "as it is": lambda x: x,
+        "jpeg 75": partial(picture_data.jpeg, quality=75),
+        "h264 crf 28": partial(picture_data.h264, crf=28),
+    }
     for name, way in (("linear", cv2.INTER_LINEAR), ("cubic", cv2.INTER_CUBIC)):
         for by in (1.5, 2.0, 3.0):
-            ways[f"{by} x {name}"] = lambda x, b=by, w=way: enlarged(x, b, w)
+            ways[f"{by} x {name}"] = partial(enlarged, by=by, way=way)
     ways["2 x cubic, jpeg 75"] = lambda x: picture_data.jpeg(enlarged(x, 2, cv2.INTER_CUBIC), 75)
     ways["2 x cubic, h264"] = lambda x: picture_data.h264(enlarged(x, 2, cv2.INTER_CUBIC), 28)
     found["effective_scale"] = {n: spread([history.measure(w(x), jpeg=False)[5] for x in photos])
@@ -120,16 +126,12 @@ def spread(values: list[Any]) -> dict[str, float]:
 
 def sounds(roots: list[Path]) -> dict[str, Any]:
     """Bands of low-passed and coded voices; seconds of speech among other sound."""
-    from scipy.signal import firwin, lfilter
-
     every = list(sound_data.packaged(roots))
     voices = [h for h in every if h.source in ("asterisk en", "asterisk fr", "festvox ru")][::3]
     heard = [h.open() for h in voices]
     ways: dict[str, Callable[[NDArray[np.float32], int], sound_data.Sound]] = {
-        f"low-pass {cut}": lambda x, r, c=cut: (
-            lfilter(firwin(401, c, fs=r), [1], x).astype(np.float32), r)
-        for cut in (2500, 3400, 5500)
-    }  # fmt: skip
+        f"low-pass {cut}": partial(_low_passed, cut=cut) for cut in (2500, 3400, 5500)
+    }
     ways |= {
         "16 kHz": lambda x, r: (x, r),
         "48 kHz of 16": lambda x, r: (sound_data.resampled(x, r, 48000), 48000),
@@ -142,6 +144,12 @@ def sounds(roots: list[Path]) -> dict[str, Any]:
     }  # fmt: skip
     bands = {n: spread([band(*w(x, r)) for x, r in heard]) for n, w in ways.items()}
     return {"voices": len(heard), "bandwidth_hz": bands, "speech_s": speech(every)}
+
+
+def _low_passed(samples: NDArray[np.float32], rate: int, cut: int) -> sound_data.Sound:
+    from scipy.signal import firwin, lfilter
+
+    return np.asarray(lfilter(firwin(401, cut, fs=rate), [1], samples), np.float32), rate
 
 
 def band(samples: NDArray[np.float32], rate: int) -> float:
@@ -171,7 +179,8 @@ def speech(every: list[sound_data.Heard]) -> dict[str, Any]:
     }
     found: dict[str, Any] = {}
     for name, items in others.items():
-        errors, false = [], []
+        errors: list[float] = []
+        false: list[float] = []
         for number in range(24):
             seconds = (0, 3, 6, 9)[number % 4]
             rest = _filled(items, 12.0 - seconds, rng)

@@ -107,8 +107,7 @@ def grey(rgb: Frame) -> Grey:
     """(h, w, 3) -> (h, w), luma of BT.601."""
     import cv2
 
-    found: Grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
-    return found
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def look(rgb: Frame) -> Array:
@@ -137,8 +136,8 @@ def look(rgb: Frame) -> Array:
 def _window(luma: Grey) -> NDArray[np.float64]:
     import cv2
 
-    dx = cv2.absdiff(luma[:, 1:], luma[:, :-1])
-    dy = cv2.absdiff(luma[1:], luma[:-1])
+    dx = _apart(luma[:, 1:], luma[:, :-1])
+    dy = _apart(luma[1:], luma[:-1])
     blocks = _blocks(luma, 8)
     low, high = blocks.min((1, 2)), blocks.max((1, 2))
     spread = (high - low).astype(np.int16)
@@ -156,6 +155,12 @@ def _window(luma: Grey) -> NDArray[np.float64]:
         top[0], top[:8].sum(), _entropy(level), level[:5].sum(), level[251:].sum(),
         rough, widths, together,
     ])  # fmt: skip
+
+
+def _apart(a: Grey, b: Grey) -> Grey:
+    import cv2
+
+    return np.asarray(cv2.absdiff(a, b), np.uint8)
 
 
 def _below(difference: Grey, steps: tuple[int, ...]) -> list[float]:
@@ -245,14 +250,14 @@ def _bands(luma: Grey) -> list[float]:
     for _ in range(4):
         if min(level.shape) < 4:
             break
-        coarse = cv2.pyrDown(level)
-        band = level - cv2.pyrUp(coarse, dstsize=(level.shape[1], level.shape[0]))
+        coarse = np.asarray(cv2.pyrDown(level), np.float32)
+        band: Array = level - cv2.pyrUp(coarse, dstsize=(level.shape[1], level.shape[0]))
         square = np.square(band)
         power = float(square.mean()) + 1e-3
         deviations.append(0.5 * np.log2(power))
         tails.append(np.log2(float(np.square(square).mean()) / power**2 + 1e-3))
         if len(tails) == 1:
-            finer = cv2.pyrDown(np.abs(band))
+            finer = np.asarray(cv2.pyrDown(np.abs(band)), np.float32)
         elif len(tails) == 2 and finer is not None:
             together = _correlation(finer, np.abs(band))
         level = coarse
@@ -300,7 +305,7 @@ def _small(rgb: Frame) -> NDArray[np.float64]:
     import cv2
 
     luma = grey(rgb)
-    dx = cv2.absdiff(luma[:, 1:], luma[:, :-1])
+    dx = _apart(luma[:, 1:], luma[:, :-1])
     blocks = _blocks(luma, 4)
     spread = blocks.max((1, 2)).astype(np.int16) - blocks.min((1, 2))
     level = cv2.calcHist([luma], [0], None, [256], [0, 256]).ravel() / luma.size

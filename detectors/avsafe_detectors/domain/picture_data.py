@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +184,7 @@ def _backdrop(height: int, width: int, number: int) -> Frame:
         return np.full((height, width, 3), colours[0], np.uint8)
     share = np.linspace(0, 1, height)[:, None, None]
     ramp = colours[0] * (1 - share) + colours[1] * share
-    return np.rint(np.broadcast_to(ramp, (height, width, 3))).astype(np.uint8)
+    return np.asarray(np.rint(np.broadcast_to(ramp, (height, width, 3))), np.uint8)
 
 
 def folder(path: Path, label: str, source: str) -> Iterator[Shown]:
@@ -196,6 +197,10 @@ def folder(path: Path, label: str, source: str) -> Iterator[Shown]:
 # ---------------------------------------------------------------- films
 
 _FILMS = {".mp4", ".mpg", ".mov", ".mkv", ".webm", ".avi"}
+
+
+def _kept(rgb: Frame) -> Frame:
+    return rgb
 
 
 class _Film:
@@ -212,7 +217,7 @@ class _Film:
 
     def shown(self, source: str, label: str) -> Iterator[Shown]:
         for i in range(self.count):
-            yield Shown(f"{self.file.stem}#{i}", source, label, lambda i=i: self.frame(i))
+            yield Shown(f"{self.file.stem}#{i}", source, label, partial(self.frame, i))
         self._frames = []
 
 
@@ -238,7 +243,7 @@ def frames_of(file: Path, count: int) -> list[Frame]:
     with av.open(str(file)) as container:
         container.streams.video[0].thread_count = 1
         return [
-            f.to_ndarray(format="rgb24")
+            np.asarray(f.to_ndarray(format="rgb24"), np.uint8)
             for i, f in enumerate(container.decode(video=0))
             if i in wanted
         ]
@@ -257,7 +262,7 @@ def changed(rgb: Frame, rng: np.random.Generator, *, strong: bool = True) -> Fra
     if scale < 0.95 or (scale > 1 and rng.random() < 0.4):
         size = (max(48, round(width * scale)), max(48, round(height * scale)))
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        rgb = cv2.resize(rgb, size, interpolation=way)
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=way), np.uint8)
     elif max(height, width) > 1280:
         top, left = (int(rng.integers(0, max(1, s - 720))) for s in (height, width))
         rgb = rgb[top : top + 720, left : left + 1280]
@@ -303,8 +308,9 @@ def h264(rgb: Frame, crf: int) -> Frame:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     memory.seek(0)
-    with av.open(memory) as container:
-        return [f.to_ndarray(format="rgb24") for f in container.decode(video=0)][-1]
+    with av.open(memory, "r") as coded:
+        last = list(coded.decode(video=0))[-1]
+    return np.asarray(last.to_ndarray(format="rgb24"), np.uint8)
 
 
 # ---------------------------------------------------------------- rendered here
@@ -378,7 +384,7 @@ def rendered_films(roots: list[Path]) -> Iterator[Shown]:
             )  # fmt: skip
             for place, frame in enumerate(raw.frames or ()):
                 if place in (3, 20):
-                    yield Shown(f"world/{number}#{place}", "world", "cgi", lambda kept=frame: kept)
+                    yield Shown(f"world/{number}#{place}", "world", "cgi", partial(_kept, frame))
 
 
 _PROMPTS = (
@@ -396,7 +402,7 @@ def drawn_screens(count: int = 120, seed: int = 8) -> Iterator[Shown]:
         kind = ("terminal", "slide", "chart", "table")[number % 4]
         make = {"terminal": _terminal, "slide": _slide, "chart": _chart, "table": _table}[kind]
         rgb = make(np.random.default_rng(int(rng.integers(1 << 30))))
-        yield Shown(f"{kind}/{number}", f"drawn {kind}", "screen", lambda kept=rgb: kept)
+        yield Shown(f"{kind}/{number}", f"drawn {kind}", "screen", partial(_kept, rgb))
 
 
 _WORDS = tuple(
@@ -499,5 +505,5 @@ def _chart(rng: np.random.Generator) -> Frame:
             axes.imshow(rng.random((8, 8)))
         axes.set_title(_text(rng, 4))
         axes.grid(bool(rng.random() < 0.5))
-    canvas.draw()
-    return np.array(canvas.buffer_rgba())[..., :3]
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.array(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,10 @@ from avsafe_detectors.domain.picture_data import _places
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Sound = tuple[NDArray[np.float32], int]
+    F32 = NDArray[np.float32]
+    Sound = tuple[F32, int]
 else:
-    Sound = Any
+    F32 = Sound = Any
 
 PACKAGES = (
     "asterisk-core-sounds-en-g722", "asterisk-core-sounds-fr-g722", "asterisk-core-sounds-it-g722",
@@ -101,12 +103,38 @@ def packaged(roots: list[Path], seed: int = 0) -> Iterator[Heard]:
         order = rng.permutation(len(files))
         for i in range(min(most, max(1, len(files) // joined))):
             part = [files[j] for j in order[i * joined : (i + 1) * joined]]
-            yield Heard(f"{source}/{part[0].stem}", source, label, lambda part=part: joining(part))
+            yield Heard(f"{source}/{part[0].stem}", source, label, partial(joining, part))
+
+
+def mixed(roots: list[Path], seed: int = 6) -> Iterator[Heard]:
+    """Voices over quieter music: speech. The source is the voice's."""
+    rng = np.random.default_rng(seed)
+    every = list(packaged(roots))
+    music = [h for h in every if h.label == "music"]
+    for source in dict.fromkeys(h.source for h in every if h.label == "speech"):
+        own = [h for h in every if h.source == source]
+        for i in range(4):
+            voice, under = own[int(rng.integers(len(own)))], music[int(rng.integers(len(music)))]
+            quieter_db = float(rng.uniform(5, 20))
+            opened = partial(_over, voice, under, quieter_db)
+            yield Heard(f"{voice.unit} over music {i}", source, "speech", opened)
+
+
+def _over(voice: Heard, under: Heard, quieter_db: float) -> Sound:
+    samples, rate = voice.open()
+    music = resampled(*under.open(), rate)
+    music = np.resize(music[len(music) // 4 :], len(samples))
+    share = _level(samples) / max(1e-9, _level(music)) * 10 ** (-quieter_db / 20)
+    return np.asarray(samples + share * music, np.float32), rate
+
+
+def _level(samples: F32) -> float:
+    return float(np.sqrt(np.square(samples).mean()))
 
 
 def joining(files: list[Path]) -> Sound:
     """Files one after another, with pauses of 0.15 s."""
-    parts: list[NDArray[np.float32]] = []
+    parts: list[F32] = []
     rate = 0
     for file in files:
         samples, own = read(file)
@@ -122,7 +150,7 @@ def read(file: Path, most_s: float = 40.0) -> Sound:
     import av
 
     kind = "g722" if file.suffix == ".g722" else None
-    blocks: list[NDArray[np.float32]] = []
+    blocks: list[F32] = []
     count = 0
     with av.open(str(file), format=kind) as container:
         rate = 0
@@ -139,7 +167,7 @@ def read(file: Path, most_s: float = 40.0) -> Sound:
     return np.concatenate(blocks), rate
 
 
-def resampled(samples: NDArray[np.float32], rate: int, to: int) -> NDArray[np.float32]:
+def resampled(samples: F32, rate: int, to: int) -> F32:
     from math import gcd
 
     from scipy.signal import resample_poly
@@ -147,9 +175,7 @@ def resampled(samples: NDArray[np.float32], rate: int, to: int) -> NDArray[np.fl
     if rate == to:
         return samples
     common = gcd(rate, to)
-    found: NDArray[np.float32] = resample_poly(samples, to // common, rate // common).astype(
-        np.float32
-    )
+    found: F32 = resample_poly(samples, to // common, rate // common).astype(np.float32)
     return found
 
 
@@ -179,60 +205,64 @@ def synthesised(seed: int = 5) -> Iterator[Heard]:
         yield Heard(f"piece/{i}", "pieces", "music", _given(kept))
 
 
-def _given(samples: NDArray[np.float32]) -> Callable[[], Sound]:
-    return lambda: (samples, 16000)
+def _given(samples: F32) -> Callable[[], Sound]:
+    return partial(_kept, (samples, 16000))
+
+
+def _kept(sound: Sound) -> Sound:
+    return sound
 
 
 def _time(length_s: float = LENGTH_S) -> NDArray[np.float64]:
     return np.arange(round(length_s * 16000)) / 16000
 
 
-def _sine(rng: np.random.Generator) -> NDArray[np.float32]:
+def _sine(rng: np.random.Generator) -> F32:
     t = _time()
     hz = 10 ** rng.uniform(np.log10(80), np.log10(5000), int(rng.integers(1, 4)))
-    return (0.2 * np.sin(2 * np.pi * hz[:, None] * t).mean(0)).astype(np.float32)
+    return np.asarray(0.2 * np.sin(2 * np.pi * hz[:, None] * t).mean(0), np.float32)
 
 
-def _sweep(rng: np.random.Generator) -> NDArray[np.float32]:
+def _sweep(rng: np.random.Generator) -> F32:
     t = _time()
     low, high = np.sort(10 ** rng.uniform(2, 3.7, 2))
     turn = low * t + (high - low) * t**2 / 2 / t[-1]
-    return (0.2 * np.sin(2 * np.pi * turn)).astype(np.float32)
+    return np.asarray(0.2 * np.sin(2 * np.pi * turn), np.float32)
 
 
-def _dtmf(rng: np.random.Generator) -> NDArray[np.float32]:
+def _dtmf(rng: np.random.Generator) -> F32:
     rows, columns = (697, 770, 852, 941), (1209, 1336, 1477, 1633)
     on, off = float(rng.uniform(0.06, 0.3)), float(rng.uniform(0.04, 0.3))
-    out = []
-    while sum(map(len, out)) < LENGTH_S * 16000:
+    out: list[NDArray[np.float64]] = []
+    while sum(len(part) for part in out) < LENGTH_S * 16000:
         t = _time(on)
         a, b = rows[rng.integers(4)], columns[rng.integers(4)]
         out += [np.sin(2 * np.pi * a * t) + np.sin(2 * np.pi * b * t), np.zeros(round(off * 16000))]
-    return (0.1 * np.concatenate(out)).astype(np.float32)
+    return np.asarray(0.1 * np.concatenate(out), np.float32)
 
 
-def _beeps(rng: np.random.Generator) -> NDArray[np.float32]:
+def _beeps(rng: np.random.Generator) -> F32:
     t = _time()
     period = float(rng.uniform(0.2, 2.0))
     gate = (t % period) < period * rng.uniform(0.1, 0.7)
-    return (0.2 * np.sin(2 * np.pi * rng.uniform(300, 3000) * t) * gate).astype(np.float32)
+    return np.asarray(0.2 * np.sin(2 * np.pi * rng.uniform(300, 3000) * t) * gate, np.float32)
 
 
-def _square(rng: np.random.Generator) -> NDArray[np.float32]:
+def _square(rng: np.random.Generator) -> F32:
     t = _time()
-    return (0.1 * np.sign(np.sin(2 * np.pi * rng.uniform(60, 1200) * t))).astype(np.float32)
+    return np.asarray(0.1 * np.sign(np.sin(2 * np.pi * rng.uniform(60, 1200) * t)), np.float32)
 
 
-def _tremolo(rng: np.random.Generator) -> NDArray[np.float32]:
+def _tremolo(rng: np.random.Generator) -> F32:
     t = _time()
     slow = 1 + rng.uniform(0.2, 1) * np.sin(2 * np.pi * rng.uniform(0.5, 8) * t)
-    return (0.15 * slow * np.sin(2 * np.pi * rng.uniform(150, 2500) * t)).astype(np.float32)
+    return np.asarray(0.15 * slow * np.sin(2 * np.pi * rng.uniform(150, 2500) * t), np.float32)
 
 
 _SLOPES = {"pink": -0.5, "brown": -1.0, "wind": -0.7, "crackle": -0.3, "steps": -0.4}
 
 
-def _noise(rng: np.random.Generator, source: str) -> NDArray[np.float32]:
+def _noise(rng: np.random.Generator, source: str) -> F32:
     n = round(LENGTH_S * 16000)
     t = _time()
     spectrum = np.fft.rfft(rng.standard_normal(n))
@@ -255,10 +285,10 @@ def _noise(rng: np.random.Generator, source: str) -> NDArray[np.float32]:
         sound *= 0.2 + (rng.random(n) < rng.uniform(0.0003, 0.01)) * 8
     elif source == "steps":  # a fan or a vacuum cleaner that is switched
         sound *= np.repeat(rng.choice([0.3, 0.6, 1.0], 6), 16000)[:n]
-    return (0.1 * sound / sound.std()).astype(np.float32)
+    return np.asarray(0.1 * sound / sound.std(), np.float32)
 
 
-def _drums(rng: np.random.Generator) -> NDArray[np.float32]:
+def _drums(rng: np.random.Generator) -> F32:
     """A bar of kick, snare and hat in sixteenths, repeated."""
     n, step = round(LENGTH_S * 16000), round(16000 * 60 / rng.uniform(70, 170) / 4)
     out = np.zeros(n + 16000)
@@ -277,10 +307,10 @@ def _drums(rng: np.random.Generator) -> NDArray[np.float32]:
         if bar["hat"][i % 16]:
             hiss = np.diff(rng.standard_normal(4801))
             out[at : at + 4800] += 0.15 * hiss * np.exp(-(20 + decays[1]) * t)
-    return (0.3 * out[:n] / np.abs(out).max()).astype(np.float32)
+    return np.asarray(0.3 * out[:n] / np.abs(out).max(), np.float32)
 
 
-def _calls(rng: np.random.Generator) -> NDArray[np.float32]:
+def _calls(rng: np.random.Generator) -> F32:
     """Whistled calls of animals: short tones that bend, in phrases."""
     n = round(LENGTH_S * 16000)
     out = np.zeros(n + 16000)
@@ -292,10 +322,10 @@ def _calls(rng: np.random.Generator) -> NDArray[np.float32]:
         tone = np.sin(2 * np.pi * np.cumsum(hz) / 16000) * np.hanning(len(t))
         out[at : at + len(t)] += tone * rng.uniform(0.3, 1)
         at += len(t) + round(16000 * float(rng.choice([0.02, 0.08, 0.5]) * rng.uniform(0.5, 2)))
-    return (0.3 * out[:n] / np.abs(out).max()).astype(np.float32)
+    return np.asarray(0.3 * out[:n] / np.abs(out).max(), np.float32)
 
 
-def _piece(rng: np.random.Generator) -> NDArray[np.float32]:
+def _piece(rng: np.random.Generator) -> F32:
     """A melody over chords, plucked or blown, with or without drums."""
     n, rate = round(LENGTH_S * 16000), 16000
     out = np.zeros(n + 2 * rate)
@@ -323,13 +353,13 @@ def _piece(rng: np.random.Generator) -> NDArray[np.float32]:
             t = np.arange(int(0.12 * rate)) / rate
             out[at : at + len(t)] += 0.6 * rng.standard_normal(len(t)) * np.exp(-40 * t)
     out = out[:n]
-    return (0.3 * out / np.abs(out).max()).astype(np.float32)
+    return np.asarray(0.3 * out / np.abs(out).max(), np.float32)
 
 
 # ---------------------------------------------------------------- changes
 
 
-def changed(samples: NDArray[np.float32], rate: int, rng: np.random.Generator) -> Sound:
+def changed(samples: F32, rate: int, rng: np.random.Generator) -> Sound:
     """The sound as it may come: a part, another rate, codec, loudness and noise."""
     n = round(LENGTH_S * rate)
     if len(samples) > n:
@@ -353,7 +383,7 @@ def changed(samples: NDArray[np.float32], rate: int, rng: np.random.Generator) -
 _MP3_RATES = (16000, 22050, 24000, 32000, 44100, 48000)
 
 
-def coded(samples: NDArray[np.float32], rate: int, codec: str, kbps: int) -> Sound:
+def coded(samples: F32, rate: int, codec: str, kbps: int) -> Sound:
     """Through mp3, aac, opus or mu-law (8 kHz)."""
     import av
 
@@ -366,7 +396,7 @@ def coded(samples: NDArray[np.float32], rate: int, codec: str, kbps: int) -> Sou
     samples = resampled(samples, rate, to)
     memory = io.BytesIO()
     with av.open(memory, "w", format=form) as container:
-        stream = container.add_stream(name, rate=to, layout="mono")
+        stream: Any = container.add_stream(name, rate=to, layout="mono")
         if codec != "mulaw":
             stream.bit_rate = kbps * 1000
         resampler = av.AudioResampler(format=stream.format.name, layout="mono", rate=to)
@@ -377,12 +407,12 @@ def coded(samples: NDArray[np.float32], rate: int, codec: str, kbps: int) -> Sou
             container.mux(stream.encode(out))
         container.mux(stream.encode(None))
     memory.seek(0)
-    with av.open(memory) as container:
-        blocks = [f.to_ndarray() for f in container.decode(audio=0)]
+    with av.open(memory, "r") as coded_again:
+        blocks = [f.to_ndarray() for f in coded_again.decode(audio=0)]
         decoded = np.concatenate([b.reshape(1, -1) for b in blocks], axis=1)[0]
     if decoded.dtype == np.int16:
         decoded = decoded / 32768
-    return decoded.astype(np.float32), to
+    return np.asarray(decoded, np.float32), to
 
 
 # Films of --media by what is heard in them; the rest has several kinds of sound at once.
@@ -409,4 +439,4 @@ def filmed(media: Path) -> Iterator[Heard]:
             source = f"{file.parent.name}/{file.stem.split('_')[0]}"
             if file.stem.startswith("loopy") or "omnihuman" in file.stem:
                 source = file.parent.name
-            yield Heard(file.stem, source, label, lambda kept=kept: kept)
+            yield Heard(file.stem, source, label, partial(_kept, kept))

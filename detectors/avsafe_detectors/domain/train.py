@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,8 +71,8 @@ def _numbers(name: str, given: argparse.Namespace) -> dict[str, NDArray[Any]]:
     """
     folder = given.cache / name
     folder.mkdir(parents=True, exist_ok=True)
-    items = _pictures(given) if name == "picture" else _sounds(given)
-    rows = _picture_rows if name == "picture" else _sound_rows
+    items: Iterator[Any] = _pictures(given) if name == "picture" else _sounds(given)
+    rows: Callable[..., Iterator[Row]] = _picture_rows if name == "picture" else _sound_rows
     tables = []
     for number, (key, part) in enumerate(groupby(items, lambda i: (i.label, i.source))):
         kept = folder / f"{number:03d} {' '.join(key).replace('/', ' ')}.npz"
@@ -82,8 +82,9 @@ def _numbers(name: str, given: argparse.Namespace) -> dict[str, NDArray[Any]]:
             if not found:
                 continue
             x, *words = zip(*found, strict=True)
-            named = zip(("label", "source", "unit", "change"), map(np.array, words), strict=True)
-            np.savez(kept, x=np.array(x, np.float32), **dict(named))
+            label, source, unit, change = map(np.array, words)
+            np.savez(kept, x=np.array(x, np.float32), label=label, source=source, unit=unit,
+                     change=change)  # fmt: skip
         with np.load(kept) as file:
             tables.append(dict(file))
     return {k: np.concatenate([t[k] for t in tables]) for k in tables[0]}
@@ -116,6 +117,7 @@ def _picture_rows(item: Shown, rng: np.random.Generator, variants: int) -> Itera
 
 def _sounds(given: argparse.Namespace) -> Iterator[Heard]:
     yield from sound_data.packaged(given.roots)
+    yield from sound_data.mixed(given.roots)
     yield from sound_data.synthesised()
     yield from sound_data.filmed(given.media)
 
