@@ -188,7 +188,11 @@ def said(
     alarms = (float(condition.where["real_films_above"]) + 1) / (films + 1)
     measured = condition.as_details(distance)
     # Of real films, dubbed or not; beside it, of clips whose lips follow their sound.
-    measured |= {"fpr": alarms, "fpr_in_sync": condition.false_positive_rate}
+    measured |= {
+        "fpr": alarms,
+        "fpr_upper": max(alarms, condition.false_positive_upper),
+        "fpr_in_sync": condition.false_positive_rate,
+    }
     return replace(
         base,
         summary=text,
