@@ -1,8 +1,8 @@
 """``python -m avsafe_detectors.audio_visual.controls --media DIR --protocol DIR``: media of which
 nothing may be said, through ``audio-visual`` and ``talking``, by the whole path.
 
-Control sets that programs draw (``avsafe_detectors.benign``), the films of ``real_general``, and two
-speaking faces under sounds that are no speech. Rows are added to DIR/audio-visual.parquet and
+Control sets that programs draw (``avsafe_detectors.benign``), the films of ``real_general``, and
+two speaking faces under sounds that are no speech. Rows are added to DIR/audio-visual.parquet and
 DIR/talking.parquet, in place of those that were there.
 
 Legend: a key is "set: name", "scene: name" or "over a face: sound".
@@ -41,12 +41,12 @@ def films(media: Path, folder: Path) -> Iterator[tuple[str, Path]]:
     for film in sorted((media / "real_general").glob("*")):
         yield f"scene: {film.stem}", film
     for speaker in SPEAKERS:
-        film = decode(media / "real_talking" / speaker, trusted=True)
-        frames = list(film.frames or ())
-        seconds = len(frames) / float(film.frame_rate or 25)
+        speaking = decode(media / "real_talking" / speaker, trusted=True)
+        frames = list(speaking.frames or ())
+        seconds = len(frames) / float(speaking.frame_rate or 25)
         for sound in SOUNDS:
             other = SETS[sound].raw(2, seconds=seconds)
-            made = replace(film, frames=frames, samples=list(other.samples or ()),
+            made = replace(speaking, frames=frames, samples=list(other.samples or ()),
                            rate_hz=other.rate_hz, channels=other.channels)  # fmt: skip
             encode(made, drawn, EncodeSpec(crf=23))
             yield f"over a face: {sound} ({Path(speaker).stem})", drawn
