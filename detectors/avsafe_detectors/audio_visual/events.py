@@ -32,7 +32,7 @@ _STEP, _WIDE = 160, 80  # samples of 10 ms at 16 kHz, of 40 ms at 2 kHz
 def level_db(sound: NDArray[Any], rate: float, count: int) -> NDArray[np.float64]:
     """(t,) root mean square of each frame's sound, dB of full scale, above 300 Hz by differences.
 
-    >>> level_db(np.zeros(16000), 25.0, 25).max()
+    >>> float(level_db(np.zeros(16000), 25.0, 25).max())
     -100.0
     """
     edges = np.clip(np.round(np.arange(count + 1) * HZ / rate).astype(int), 0, len(sound))
