@@ -105,6 +105,14 @@ def test_a_mismatch_is_said_and_weighs_little(say: Any, seen: Found) -> None:
     assert [part["flagged"] for part in found.details["timeline"]] == [True, True]
 
 
+def test_between_both_it_says_that_it_is_not_clear(say: Any) -> None:
+    found = say(Found(0.0, -2.0, 0.3, 0.2))
+    assert found.status is ABSENT
+    assert "not clear" in found.summary
+    assert 0 < found.details["mismatch_llr"] < 2
+    assert 0 < found.llr < detector.AT_MOST
+
+
 @pytest.mark.parametrize(
     ("about", "changes", "reason"),
     [

@@ -179,6 +179,11 @@ def said(
         if found.p < 0.05 and abs(late) >= EARLY_MS:
             text += f": it is {abs(late):.0f} ms {'late' if late > 0 else 'early'}"
         text = f"{text}; {tail}."
+    elif mismatch > 0:
+        text = (
+            "It is not clear whether the lips follow the sound: what speaks against it is below "
+            f"the threshold (so are {1 - condition.true_positive_rate:.0%} of other sounds)."
+        )
     else:
         text = (
             "No mismatch of lips and sound was found. That is no sign of a real recording: "
