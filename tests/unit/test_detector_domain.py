@@ -367,7 +367,9 @@ def test_photos_however_they_were_treated_are_photos(name: str) -> None:
     assert described(name, 3).picture_class == "photo"
 
 
-@pytest.mark.parametrize("name", ["tone", "keypad", "chords", "drums", "white-noise", "birds"])
+@pytest.mark.parametrize(
+    "name", ["tone", "sweep", "keypad", "chords", "drums", "white-noise", "birds"]
+)
 def test_what_is_not_speech_is_not_heard_as_speech(name: str) -> None:
     seen = described(name, 4)
     assert seen.sound_class not in ("speech", None)
