@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avsafe.calibration import Calibration
+from avsafe_detectors.video import clips
 from avsafe_detectors.video.clips import CONDITIONS
 from avsafe_detectors.video.controls import MADE
 
@@ -20,8 +21,9 @@ _HEAD = """# Weights of the video detector
 
 Log-odds that a film was generated, from {d} hand-made measures of windows of 16 frames: consistency
 of noise and texture in place and along the motion, spatial and temporal spectra, differences in
-time, smoothness of motion and what it leaves unexplained, residual of brightness and of colour. A
-ridge-regularised linear model and boosted trees, averaged; plain numpy at inference.
+time, smoothness of motion and what it leaves unexplained, residual of brightness and of colour, and
+how quantised residuals of neighbours go together in space and time. A ridge-regularised linear
+model and boosted trees, averaged; plain numpy at inference.
 
 ## Data
 
@@ -29,14 +31,15 @@ ridge-regularised linear model and boosted trees, averaged; plain numpy at infer
 |---|---|---|---|---|
 {data}
 
-"real" are filmed clips. Clips come from the folder of test media and from public repositories of
+{measured} of the {listed} clips listed were measured. "real" are filmed clips.
+Clips come from the folder of test media and from public repositories of
 papers and project pages that `clips.tsv` names one by one. Most state no licence for their films;
 `clips.tsv` is a list of names, the weights are figures, and no picture is part of them. Five inputs
 of Lumiere's stylised and edited clips are filmed and stand among the filmed ones: the same size,
 codec and mark as the generated ones.
 
-One policy for both classes: central square, 256 (or 480) pixels, three frame rates (as published,
-about 15 and about 8 a second), H.264 of the same CRF, preset and distance of key frames by chance,
+One policy for both classes: central square, 256 (or 480) pixels, two frame rates (as published
+and about 8 a second), H.264 of the same CRF, preset and distance of key frames by chance,
 no sound, windows of 16 frames, only the central three quarters of the square (labels and marks
 stand at the rim). Filmed clips also enter as benign films: {controls}.
 
@@ -49,6 +52,14 @@ AUC by source-weighted files (1 or 2 windows of 1 to 2 s each).
 | cell | sources | {conditions} |
 |---|---|{rules}
 {cells}
+
+## Flags and abstentions
+
+Thresholds without the file's fold; the domain gate's class (drawing, screen, graphics) abstains.
+
+| set | files | abstained | flagged of the judged |
+|---|---|---|---|
+{sets}
 
 ## Conditions
 
@@ -81,7 +92,7 @@ AUC of what must not decide, under the first condition, source-weighted: {shortc
 
 def write(
     path: Path, table: Table, u: Units, cells: Mapping[str, Sequence[float]], known: Calibration,
-    shortcuts: Mapping[str, float], seconds: float,
+    rows: Mapping[str, Sequence[Any]], shortcuts: Mapping[str, float], seconds: float,
 ) -> None:  # fmt: skip
     """Write the card."""
     names = list(CONDITIONS)
@@ -108,15 +119,34 @@ def write(
     ]
     took = f"It took {seconds:.0f} CPU-seconds once all clips were measured; measuring takes about "
     values: dict[str, Any] = {
+        "measured": len(set(u.number.tolist())), "listed": len(clips.listed()),
         "d": table.x.shape[1], "data": "\n".join(data), "controls": ", ".join(MADE),
         "conditions": " | ".join(names), "rules": "---|" * len(names), "cells": "\n".join(lines),
-        "fits": "\n".join(fits),
+        "fits": "\n".join(fits), "sets": "\n".join(_sets(rows)),
         "shortcuts": ", ".join(f"{k} {v:.2f}" for k, v in shortcuts.items()),
         "filmed": len(set(u.source[trained & ~u.synthetic].tolist())),
         "made": len(set(u.source[trained & u.synthetic].tolist())),
         "time": took + "two CPU-seconds a clip.",
     }  # fmt: skip
     path.write_text(_HEAD.format(**values), encoding="utf-8")
+
+
+def _sets(rows: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Filmed and generated files of each cell, and of the cells of controls each set."""
+    found: dict[str, list[int]] = {}
+    for cell, group, made, why, flag in zip(
+        rows["cell"], rows["group"], rows["synthetic"], rows["abstained"], rows["flagged"],
+        strict=True,
+    ):  # fmt: skip
+        kind = "generated" if made else "filmed"
+        apart = cell.startswith(("benign", "partly"))
+        count = found.setdefault(f"{cell}: {group if apart else kind}", [0, 0, 0])
+        for k, one in enumerate((True, bool(why), bool(flag))):
+            count[k] += one
+    return [
+        f"| {name} | {n} | {left} | {flags / max(1, n - left):.3f} |"
+        for name, (n, left, flags) in found.items()
+    ]
 
 
 def _figure(value: float) -> str:

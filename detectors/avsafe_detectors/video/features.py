@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avsafe.errors import UsageError
+from avsafe_detectors.video.texture import texture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,8 +59,16 @@ def window_features(frames: NDArray[np.uint8]) -> tuple[F32, list[str]]:
     found |= _motion(luma, flow)
     found |= _noise(luma, fine)
     found |= _colour(luma, chroma, fine)
+    found |= {f"code {k}": v for k, v in texture(luma, red_of(chroma)).items()}
     values = np.array(list(found.values()), np.float32)
     return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), list(found)
+
+
+def red_of(chroma: F32) -> F32:
+    """(t, h, w, 2) -> (t, h / 2, w / 2) of the red chroma, as codecs keep it."""
+    t, h, w, _ = chroma.shape
+    red = chroma[..., 0].reshape(t, h // 2, 2, w // 2, 2).mean((2, 4))
+    return np.asarray(red, np.float32)
 
 
 def moved(luma: NDArray[np.uint8]) -> float:

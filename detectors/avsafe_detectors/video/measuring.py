@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
-VERSIONS = ("published", "15", "8", *(f"made{k}" for k in range(len(MADE))))
+VERSIONS = ("published", "8", *(f"made{k}" for k in range(len(MADE))))
 
 # Generators that share a base are one family: leaving one out leaves out all.
 FAMILY = {
@@ -53,7 +53,7 @@ class Table:
     @property
     def made(self) -> NDArray[np.bool_]:
         """Which are benign films made from filmed clips."""
-        return self.version >= 3
+        return self.version >= 2
 
     @property
     def still(self) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ Legend: ``n`` windows, ``u`` units (files; the mean of their windows), ``k`` fol
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     F64 = NDArray[np.float64]
 
 FOLDS = 5
+SHOWN = ("clean", "CRF 35", "480 px")  # the conditions' names in the table
 IN_DOMAIN = "in domain"
 CONTROLS = "benign controls"
 PARTIAL = "partly generated"
@@ -62,7 +64,7 @@ def fold_of(source: str) -> int:
 def units(table: Table) -> Units:
     first = np.unique(table.unit, return_index=True)[1]
     clips = table.clip[first]
-    made = np.array(["", "", "", *MADE])[table.version[first]]
+    made = np.array(["", "", *MADE])[table.version[first]]
     use = np.array([c.use for c in clips])
     group = np.array([c.group for c in clips])
     control = np.where(use == "control", group, made)
@@ -123,12 +125,27 @@ def region_of(table: Table, u: Units, w: dict[str, Any], chosen: NDArray[np.bool
     return Region.around(z[half], k=24)
 
 
-def run(table: Table, u: Units, share: float = fitting.SHARE) -> dict[str, tuple[F64, F64]]:
-    """Cell -> scores and distances of all units."""
+def run(
+    table: Table, u: Units, keep: Path, spent: Callable[[], bool] = lambda: False
+) -> dict[str, tuple[F64, F64]] | None:
+    """Cell -> scores and distances of all units; None where time was up before all were there.
+
+    Kept as files named by the number of windows, so that a cell is computed once.
+    """
     families = sorted(set(u.family[u.synthetic & u.trained].tolist()))
-    found = {IN_DOMAIN: out_of_fold(table, u, None, share=share)}
-    for family in families:
-        found[_OUT + family] = out_of_fold(table, u, family, share=share)
+    found = {}
+    folder = keep / f"cells-{len(table.x)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for family in (None, *families):
+        path = folder / f"{family or 'all'}.npz"
+        if not path.exists():
+            if spent():
+                return None
+            score, distance = out_of_fold(table, u, family)
+            np.savez(path, score=score, distance=distance)
+        with np.load(path) as kept:
+            cell = IN_DOMAIN if family is None else _OUT + family
+            found[cell] = (kept["score"], kept["distance"])
     return found
 
 
@@ -207,13 +224,11 @@ def conditions(u: Units, score: F64, chosen: NDArray[np.bool_] | None = None) ->
     return result
 
 
-def written(u: Units, found: dict[str, tuple[F64, F64]], unfit: dict[int, str], path: Path) -> None:
-    """The table of the protocol (pyarrow): every unit of every cell. Probability and threshold of a
-    unit come from units of other folds and, in "generator out", of other families."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    names = list(CONDITIONS)
+def judged(
+    u: Units, found: dict[str, tuple[F64, F64]], unfit: dict[int, str]
+) -> dict[str, list[Any]]:
+    """The table of the protocol: every unit of every cell. Probability and threshold of a unit come
+    from units of other folds and, in "generator out", of other families."""
     columns: dict[str, list[Any]] = {k: [] for k in (
         "cell", "condition", "unit", "source", "group", "synthetic", "score", "probability",
         "abstained", "flagged")}  # fmt: skip
@@ -222,20 +237,31 @@ def written(u: Units, found: dict[str, tuple[F64, F64]], unfit: dict[int, str], 
         score, distance = found.get(cell, found[IN_DOMAIN])
         family = cell.removeprefix(_OUT)
         for k in range(FOLDS):
+            own = members(u, cell) & (u.fold == k) & np.isfinite(score)
+            if not own.any():
+                continue
             rest = (u.fold != k) & ~(u.synthetic & (u.family == family))
             fitted = conditions(u, calibrated, rest)
-            for i in np.flatnonzero(members(u, cell) & (u.fold == k) & np.isfinite(score)):
+            for i in np.flatnonzero(own):
                 one = fitted[int(u.condition[i])]
                 reason = unfit.get(int(u.number[i]), "")
                 reason = "nothing moves" if u.still[i] else reason
                 if not reason and distance[i] > 1:
                     reason = "unlike all films measured"
-                values = (cell, names[int(u.condition[i])], u.name[i], u.source[i],
-                          u.control[i] or u.group[i], bool(u.synthetic[i]), float(score[i]),
+                values = (cell, SHOWN[int(u.condition[i])], str(u.name[i]), str(u.source[i]),
+                          str(u.control[i] or u.group[i]), bool(u.synthetic[i]), float(score[i]),
                           probability(one.llr(float(score[i]))), reason,
                           bool(not reason and score[i] > one.threshold))  # fmt: skip
                 for column, value in zip(columns.values(), values, strict=True):
                     column.append(value)
+    return columns
+
+
+def written(columns: dict[str, list[Any]], path: Path) -> None:
+    """As parquet (pyarrow)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     arrays: dict[str, Any] = {"detector": pa.array(["video"] * len(columns["cell"]))}
     arrays |= {k: pa.array(v, pa.float32()) if k in ("score", "probability") else pa.array(v)
                for k, v in columns.items()}  # fmt: skip

@@ -1,6 +1,6 @@
 """``python -m avsafe_detectors.video.train --media DIR --repositories DIR --out DIR``: the weights.
 
-1. every clip of ``clips.tsv`` that can be had, cut square, re-encoded at three frame rates and
+1. every clip of ``clips.tsv`` that can be had, cut square, re-encoded at two frame rates and
    three sizes and qualities, and measured (``clips``, ``measuring``); kept in ``--out``
 2. every cell of the protocol, five folds by source (``protocol``)
 3. the model of all sources, its conditions, its region; the table of the protocol
@@ -36,12 +36,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=model.WEIGHTS.parent)
     parser.add_argument("--table", type=Path, help="parquet of the protocol")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="then stop")
+    parser.add_argument("--partial", action="store_true", help="train on what is measured so far")
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     began = time.monotonic()
     wanted = clips.listed()
-    if not measuring.built(wanted, given.media, given.repositories, given.out,
-                           lambda: time.monotonic() - began > given.seconds):  # fmt: skip
+
+    def spent() -> bool:
+        return time.monotonic() - began > given.seconds
+
+    if not given.partial and not measuring.built(
+        wanted, given.media, given.repositories, given.out, spent
+    ):
         log.info("not all clips are measured yet: run again")
         return 0
     table = measuring.loaded(wanted, given.out)
@@ -53,14 +59,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         len(set(u.source[~u.synthetic])),
         len(set(u.source[u.synthetic])),
     )
-    found = protocol.run(table, u)
+    found = protocol.run(table, u, given.out, spent)
+    if found is None:
+        log.info("not all cells are there yet: run again")
+        return 0
+    measured = set(u.number.tolist())
+    reasons = unfit.reasons([c for c in wanted if c.number in measured], given.out, spent)
+    if reasons is None:
+        log.info("not all clips are described yet: run again")
+        return 0
     cells = report(u, found)
     known = shipped(table, u, found, given.weights)
-    card.write(given.weights / "card.md", table, u, cells, known, protocol.shortcuts(u),
+    rows = protocol.judged(u, found, reasons)
+    card.write(given.weights / "card.md", table, u, cells, known, rows, protocol.shortcuts(u),
                time.process_time())  # fmt: skip
     if given.table:
-        reasons = unfit.reasons(wanted, given.out)
-        protocol.written(u, found, reasons, given.table)
+        protocol.written(rows, given.table)
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from avsafe.types import Kind
@@ -12,8 +12,10 @@ from avsafe_detectors.video.clips import Clip
 from avsafe_detectors.video.detector import DRAWN
 
 
-def reasons(clips: Sequence[Clip], cache: Path) -> dict[int, str]:
-    """Clip number -> why it is not judged. Kept as ``cache/unfit.json``."""
+def reasons(
+    clips: Sequence[Clip], cache: Path, spent: Callable[[], bool] = lambda: False
+) -> dict[int, str] | None:
+    """Clip number -> why it is not judged; None where time was up. Kept as ``cache/unfit.json``."""
     from avsafe.media.features import examine
 
     path = cache / "unfit.json"
@@ -22,6 +24,8 @@ def reasons(clips: Sequence[Clip], cache: Path) -> dict[int, str]:
         film = cache / "prepared" / f"{clip.name}_published_0.mp4"
         if clip.name in kept or not film.exists():
             continue
+        if spent():
+            return None
         media, found = examine(film, {Kind.VIDEO: {"domain": EXTRACTOR}}, trusted=True)
         picture = describe(found["domain"], media).picture_class
         kept[clip.name] = f"looks like {DRAWN[picture]}" if picture in DRAWN else ""
