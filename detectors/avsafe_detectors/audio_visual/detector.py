@@ -38,6 +38,7 @@ SOURCE = "detector.audio-visual"
 WINDOW_S = 3.0  # of the timeline
 LEAST_S = 2.7  # with a face and sound
 LEAST_SHARE = 0.5  # of what sounds must be speech by the domain gate, and voiced by our own look
+STILL_SHARE = 0.5  # of the speech without mouth motion: a voice over a silent face (0 to 0.45 else)
 RATES = (20.0, 31.0)  # frames a second that were measured
 EARLY_MS = 200.0  # an offset from which it is said to be one
 AT_MOST = math.log(2)  # what a certain mismatch adds to "synthetic": assumed, see ``weighed``
@@ -59,6 +60,12 @@ class AudioVisual:
         details: dict[str, Any] = {"indicators": dict(events.described(talk))}
         about = domain.describe(features["domain"], media)
         if (reason := unfit(talk, about)) is not None:
+            return abstention(SOURCE, MODALITY, reason, details)
+        still = details["indicators"]["speech_with_still_mouth"]
+        if still is not None and still > STILL_SHARE:
+            reason = (
+                f"the mouth stands still in {still:.0%} of what is spoken: somebody else speaks"
+            )
             return abstention(SOURCE, MODALITY, reason, details)
         try:
             metric = _metric()
