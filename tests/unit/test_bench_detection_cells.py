@@ -93,6 +93,14 @@ def test_a_control_has_no_area_and_the_worst_set_is_named():
     assert found["mean"]["n_cells"] == 1, "a control is no cell of the mean"
 
 
+def test_a_condition_without_synthetic_units_makes_no_control():
+    """Of a generator whose clips are all too small for a condition, only the real ones are there."""
+    real = [row for row in mixed("a", "480 px", seed=3) if not row[3]]
+    found = cells.described(table(*mixed("a"), *real), (floor("fpr", 0.0, over="set"),))
+    assert not of(found, "a", "480 px")["control"]
+    assert found["floors"][0]["met"] is None
+
+
 def test_mean_and_worst_are_of_what_can_be_compared():
     rows = [*mixed("a", distance=3), *mixed("b", distance=1, seed=1), *mixed("tiny", n=3, seed=2)]
     found = cells.described(table(*rows))
@@ -184,8 +192,10 @@ def test_sets_of_a_control_count_what_is_flagged_of_all():
 
 
 def test_small_cells_are_not_asked_where_a_floor_says_so():
-    (line,), _ = checked(mixed("a", n=5), floor("ece", 0.0, judged=20))
+    rows = [row for i, row in enumerate(mixed("a")) if i < 50]  # 40 real, 10 synthetic
+    (line, other), _ = checked(rows, floor("ece", 0.0, judged=20), floor("ece", 0.0, judged=10))
     assert line["met"] is None
+    assert other["met"] is False
 
 
 def test_a_value_at_the_limit_keeps_it():

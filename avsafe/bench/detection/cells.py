@@ -33,7 +33,11 @@ def described(
     units: Units, floors: tuple[Floor, ...] = (), *, draws: int = figures.DRAWS
 ) -> dict[str, Any]:
     """Everything that a report says of one detector, as plain data."""
-    cells = [_cell(name, condition, rows, draws) for name, condition, rows in units.cells()]
+    made = set(units.cell[units.synthetic].tolist())  # cells with synthetic units, anyhow damaged
+    cells = [
+        _cell(name, condition, rows, draws) | {"control": name not in made}
+        for name, condition, rows in units.cells()
+    ]
     lines = check(floors, units.detector, cells)
     worst = _worst(cells)
     return {
@@ -79,7 +83,6 @@ def _cell(name: str, condition: str, rows: Units, draws: int) -> dict[str, Any]:
         "n_synthetic_judged": int((judged & y).sum()),
         "n_real_sources": len(set(rows.source[~y].tolist())),
         "n_synthetic_sources": len(set(rows.source[y].tolist())),
-        "control": not y.any(),
         "figures": {k: f.plain() for k, f in (ranked | sure | shares).items()},
         "with_abstained": {k: f.plain() for k, f in (ranked_all | sure_all).items()},
         "reasons": reasons(rows.abstained[~judged].tolist()),

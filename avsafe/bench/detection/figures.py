@@ -229,7 +229,7 @@ def share(values: Bool, source: NDArray[Any], n_expected: int) -> Figure:
     if not len(values):
         return Figure(None, n_expected=n_expected, reason="no unit was judged")
     found = inference.clustered_share([float(v) for v in values], source.tolist())
+    low, high = (None if v is None else round(v, 12) for v in (found.low, found.high))
     return Figure(
-        found.value, found.low, found.high, found.n, n_expected, found.n_clusters,
-        interval=found.method,
-    )  # fmt: skip
+        found.value, low, high, found.n, n_expected, found.n_clusters, interval=found.method
+    )

@@ -37,7 +37,7 @@ class Floor:
     below: str = ""
     coverage: float = 0.0  # least share of units judged
     or_abstained: float | None = None  # a cell with at least so many abstentions is excused
-    judged: int = 1  # units that a cell must have judged to be asked
+    judged: int = 0  # units of each class that a cell must have judged to be asked
 
     @property
     def least(self) -> bool:
@@ -77,7 +77,7 @@ def parse(place: Located) -> tuple[Floor, ...]:
                 below=below,
                 coverage=fields["coverage"].number() if "coverage" in fields else 0.0,
                 or_abstained=fields["or_abstained"].number() if "or_abstained" in fields else None,
-                judged=fields["judged"].whole(1) if "judged" in fields else 1,
+                judged=fields["judged"].whole() if "judged" in fields else 0,
             )
         )
     return tuple(found)
@@ -230,7 +230,8 @@ def _figure(floor: Floor, cell: Mapping[str, Any]) -> float | None:
     if floor.figure == "coverage":
         return float(cell["coverage"])
     figure = cell["figures"][floor.figure]
-    if figure["value"] is None or figure.get("n", 0) < floor.judged:
+    fewer = min(cell["n_real_judged"], cell["n_synthetic_judged"])
+    if figure["value"] is None or fewer < floor.judged:
         return None
     return float(figure["value"])
 
