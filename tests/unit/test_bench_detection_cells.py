@@ -94,7 +94,7 @@ def test_a_control_has_no_area_and_the_worst_set_is_named():
 
 
 def test_a_condition_without_synthetic_units_makes_no_control():
-    """Of a generator whose clips are all too small for a condition, only the real ones are there."""
+    """Where no clip of a generator is large enough, only the real ones are there."""
     real = [row for row in mixed("a", "480 px", seed=3) if not row[3]]
     found = cells.described(table(*mixed("a"), *real), (floor("fpr", 0.0, over="set"),))
     assert not of(found, "a", "480 px")["control"]
@@ -196,6 +196,14 @@ def test_small_cells_are_not_asked_where_a_floor_says_so():
     (line, other), _ = checked(rows, floor("ece", 0.0, judged=20), floor("ece", 0.0, judged=10))
     assert line["met"] is None
     assert other["met"] is False
+
+
+def test_what_chance_makes_is_told_and_excuses_nothing():
+    rows = [*mixed("true", n=20, seed=8), *((*r[:5], r[5] ** 0.2, *r[6:]) for r in mixed("false"))]
+    (line,), _ = checked(rows, floor("ece", 0.01))
+    assert line["met"] is False
+    assert (line["n_missed"], line["n_chance"], line["cell"]) == (2, 1, "false")
+    assert "1 of them by no more than chance would" in markdown.measured(line)
 
 
 def test_a_value_at_the_limit_keeps_it():

@@ -181,7 +181,8 @@ def test_what_chance_makes_of_true_probabilities():
             seen.append(calibration.ece(1 / (1 + np.exp(-2 * (x - 1))), y))
         x = rng.normal(0, 1, n) + 2 * y
         p = 1 / (1 + np.exp(-2 * (x - 1)))
-        errors[n] = figures.by_chance(p, y)
+        errors[n], most = figures.by_chance(p, y)
+        assert most > errors[n]
         assert errors[n] == pytest.approx(np.mean(seen), rel=0.25)
         assert calibration.ece(np.sqrt(p), y) > 1.5 * errors[n]
     assert errors[60] > 2 * errors[400]

@@ -189,16 +189,17 @@ def calibrated(judged: Judged, draws: int = _ECE_DRAWS) -> dict[str, Figure]:
         name: _figure(value, [column] if len(column) else [], judged)
         for name, value, column in zip(("ece", "aurc"), values, columns, strict=True)
     }
-    found["ece"].details["by_chance"] = by_chance(judged.value, judged.synthetic)
+    mean, most = by_chance(judged.value, judged.synthetic)
+    found["ece"].details.update(by_chance=mean, by_chance_95=most)
     return found
 
 
-def by_chance(probability: F64, synthetic: Bool, draws: int = _ECE_DRAWS) -> float:
-    """The mean ECE of as many units with such probabilities if every one of them were true: what
-    bins of a few units make of nothing. Units are drawn one by one, so that dependence within
-    sources would add to it.
+def by_chance(probability: F64, synthetic: Bool, draws: int = _ECE_DRAWS) -> tuple[float, float]:
+    """The mean and the 95 % quantile of the ECE of as many units with such probabilities if every
+    one of them were true: what bins of a few units make of nothing. Units are drawn one by one, so
+    that dependence within sources would add to it.
 
-    >>> 0.05 < by_chance(np.linspace(0, 1, 40), np.arange(40) >= 20) < 0.2
+    >>> 0.05 < by_chance(np.linspace(0, 1, 40), np.arange(40) >= 20)[0] < 0.2
     True
     """
     p, y = np.asarray(probability, np.float64), np.asarray(synthetic, bool)
@@ -206,7 +207,7 @@ def by_chance(probability: F64, synthetic: Bool, draws: int = _ECE_DRAWS) -> flo
     parts = []
     for label, likely in ((False, weight * (1 - p)), (True, weight * p)):
         if likely.sum() <= 0:
-            return 0.0
+            return 0.0, 0.0
         parts.append((int((y == label).sum()), likely / likely.sum()))
     rng = np.random.default_rng(0)
     labels = np.concatenate([np.zeros(parts[0][0], bool), np.ones(parts[1][0], bool)])
@@ -214,7 +215,7 @@ def by_chance(probability: F64, synthetic: Bool, draws: int = _ECE_DRAWS) -> flo
         curves.ece(np.concatenate([rng.choice(p, n, p=of) for n, of in parts]), labels)
         for _ in range(draws)
     ]
-    return float(np.mean(errors))
+    return float(np.mean(errors)), float(np.quantile(errors, 0.95))
 
 
 # ---------------------------------------------------------------- shares

@@ -169,7 +169,15 @@ def _each(
         n_cells=len(seen),
         n_asked=len(asked),
         n_missed=sum(not one[0] for one in seen),
+        n_chance=sum(not one[0] and _of_chance(floor, one[3]) for one in seen),
     )
+
+
+def _of_chance(floor: Floor, cell: Mapping[str, Any]) -> bool:
+    """Whether a figure that misses is no higher than true probabilities may have."""
+    figure = cell["figures"].get(floor.figure) or {}
+    most = (figure.get("details") or {}).get("by_chance_95")
+    return most is not None and not floor.below and figure["value"] <= most
 
 
 def _mean(

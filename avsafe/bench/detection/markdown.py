@@ -143,6 +143,8 @@ def measured(line: Found, *, short: bool = False) -> str:
         shown += f"; {line['excused']} of {line['n_cells']} cells excused: it abstains"
     if line.get("n_missed", 0) > 1:
         shown += f"; {line['n_missed']} of {line['n_cells']} cells miss it"
+        if line.get("n_chance"):
+            shown += f", {line['n_chance']} of them by no more than chance would"
     return shown if short else f"{shown}: {_met(line)}"
 
 
