@@ -15,6 +15,7 @@ from avsafe.types import EvidenceStatus, Kind, Media, VideoStream
 from avsafe_detectors.video import VideoDetector, clips, controls, detector, model
 from avsafe_detectors.video.extractor import (
     COUNTS,
+    FACES,
     MAX_WINDOWS,
     MOVED,
     TIMES,
@@ -181,7 +182,7 @@ def motion(d: int, n: int = 3, **changes: Any) -> dict[str, Any]:
     weights = model.load()
     x = np.repeat(weights["centre"][None], n, 0).astype(np.float32)[:, :d]
     times = np.stack([np.arange(n), np.arange(n) + 1.0], 1).astype(np.float64)
-    found = {WINDOWS: x, TIMES: times, MOVED: np.full(n, 3.0),
+    found = {WINDOWS: x, TIMES: times, MOVED: np.full(n, 3.0), FACES: np.zeros(n),
              COUNTS: np.array([250.0, 125.0, 512.0, 2.0])}  # fmt: skip
     return found | changes
 
@@ -217,6 +218,7 @@ def test_evidence_has_a_timeline_and_a_condition(photo: None) -> None:
         ({COUNTS: np.array([3.0, 3.0, 512.0, 1.0])}, "3 frames"),
         ({COUNTS: np.array([250.0, 125.0, 96.0, 2.0])}, "96 pixels"),
         ({MOVED: np.zeros(3)}, "nothing moves"),
+        ({FACES: np.array([0.0, 0.4, 0.5])}, "a face has 40%"),
     ],
 )
 def test_unfit_films_are_not_judged(photo: None, changes: Any, reason: str) -> None:
@@ -255,6 +257,7 @@ def test_only_films_of_a_camera_are_judged(monkeypatch: pytest.MonkeyPatch, pict
         {WINDOWS: np.zeros(3, np.float32)},
         {TIMES: np.zeros((2, 2))},
         {MOVED: np.full(3, np.nan)},
+        {FACES: np.zeros(4)},
         {COUNTS: np.zeros(2)},
         {MOVED: np.array(["a", "b", "c"])},
     ],

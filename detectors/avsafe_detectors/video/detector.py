@@ -14,7 +14,14 @@ from avsafe.types import Evidence, Features, Kind, Media
 from avsafe_detectors.domain import EXTRACTOR as DOMAIN
 from avsafe_detectors.domain import describe
 from avsafe_detectors.video import model
-from avsafe_detectors.video.extractor import COUNTS, MAX_WINDOWS, MOVED, TIMES, WINDOWS
+from avsafe_detectors.video.extractor import (
+    COUNTS,
+    FACES,
+    MAX_WINDOWS,
+    MOVED,
+    TIMES,
+    WINDOWS,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,17 +33,20 @@ MIN_SECONDS = 1.0
 MIN_SIDE = 170  # pixels; smaller clips were not measured
 MIN_MOVED = 0.35  # grey levels a frame: below it nothing but the codec moves
 MIN_RATE = 5.0  # frames a second
+MAX_FACE = 0.2  # of the picture's height: generated heads are not told from filmed ones here
 DRAWN = {"drawn": "a drawing", "screen": "a screen", "cgi": "computer graphics",
           "blank": "a blank picture"}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What the extractor brought, checked: ``x`` (n, d), ``times`` (n, 2), ``moved`` (n,)."""
+    """What the extractor brought, checked: ``x`` (n, d), ``times`` (n, 2), ``moved`` (n,),
+    ``faces`` (n,)."""
 
     x: NDArray[np.float32]
     times: NDArray[np.float64]
     moved: NDArray[np.float64]
+    faces: NDArray[np.float64]
     asked: int
     looked: int
     side: int
@@ -47,17 +57,21 @@ def checked(features: Features, d: int) -> Seen:
     x, times = np.asarray(features[WINDOWS]), np.asarray(features[TIMES])
     moved, counts = np.asarray(features[MOVED]), np.asarray(features[COUNTS])
     n = len(x) if x.ndim == 2 else -1
+    faces = np.asarray(features[FACES])
+    if faces.shape != moved.shape:
+        raise ValueError(f"moved {moved.shape} and faces {faces.shape} don't agree")
     if n < 0 or n > MAX_WINDOWS or times.shape != (n, 2) or moved.shape != (n,):
         raise ValueError(f"windows {x.shape}, times {times.shape}, moved {moved.shape} don't agree")
     if n and x.shape[1] != d:
         raise ValueError(f"a window has {d} measures, not {x.shape[1]}")
     if counts.shape != (4,):
         raise ValueError(f"counts are four numbers, not {counts.shape}")
-    for array in (x, times, moved, counts):
+    for array in (x, times, moved, faces, counts):
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError("a feature is no number")
     asked, looked, side = (int(min(max(v, 0), 1e9)) for v in counts[:3])
     return Seen(x.astype(np.float32), times.astype(np.float64), moved.astype(np.float64),
+                faces.astype(np.float64),
                 asked, looked, side)  # fmt: skip
 
 
@@ -142,6 +156,12 @@ def _unfit(seen: Seen, media: Media, picture: str | None, still: bool | None) ->
         return f"its shorter side is {seen.side} pixels; expected {MIN_SIDE}"
     if picture in DRAWN:
         return f"its picture looks like {DRAWN[picture]}; only films of a camera were measured"
+    face = float(np.median(seen.faces))
+    if face >= MAX_FACE:
+        return (
+            f"a face has {face:.0%} of the picture's height; expected under {MAX_FACE:.0%}, "
+            "for generated heads were not told from filmed ones (see detector talking)"
+        )
     if still or (seen.moved < MIN_MOVED).all():
         return "nothing moves in it; expected motion"
     return None

@@ -19,6 +19,7 @@ NEAR_RATE = 13.0  # frames a second that are looked at, about: 30 -> 15, 25 -> 1
 WINDOWS = "windows"  # (n, d) float32
 TIMES = "times"  # (n, 2) float64: first and last frame, seconds
 MOVED = "moved"  # (n,) float64: mean change from frame to frame, grey levels
+FACES = "faces"  # (n,) float64: height of the largest face by that of the square; -1: not looked
 COUNTS = "counts"  # (4,) float64: frames fed, frames looked at, shorter side in pixels, step
 
 
@@ -37,6 +38,7 @@ class MotionExtractor:
         self._windows: list[NDArray[np.float32]] = []
         self._times: list[tuple[float, float]] = []
         self._moved: list[float] = []
+        self._faces: list[float] = []
 
     def start(self, media: Media) -> None:
         rate = float(media.video.frame_rate or 0) if media.video else 0.0
@@ -68,6 +70,7 @@ class MotionExtractor:
             self._windows.append(window_features(window)[0])
             self._times.append((self._at[0], self._at[-1]))
             self._moved.append(moved(window[:, ::4, ::4, 1]))
+            self._faces.append(face_share(window[LENGTH // 2]))
             self._frames, self._at = [], []
 
     def samples(self, block: Samples, rate_hz: int) -> None:
@@ -79,6 +82,7 @@ class MotionExtractor:
             WINDOWS: np.array(self._windows, np.float32).reshape(len(self._windows), d),
             TIMES: np.array(self._times, np.float64).reshape(-1, 2),
             MOVED: np.array(self._moved, np.float64),
+            FACES: np.array(self._faces, np.float64),
             COUNTS: np.array([self._asked or self._fed, self._looked, self._side, self._every],
                              np.float64),
         }  # fmt: skip
@@ -106,6 +110,18 @@ def starts(looked: int) -> list[int] | None:
         return [LENGTH * k for k in range(min(looked // LENGTH, MAX_WINDOWS))]
     gap = (looked - LENGTH) / (MAX_WINDOWS - 1)
     return [round(gap * k) for k in range(MAX_WINDOWS)]
+
+
+def face_share(picture: NDArray[np.uint8]) -> float:
+    """Height of the largest face by the picture's; -1 where the weights of the search lack."""
+    from avsafe.errors import MissingExtra
+    from avsafe.faces import detect
+
+    try:
+        found = detect(picture, max_side=SIDE)
+    except MissingExtra:
+        return -1.0
+    return max((min(f.height / picture.shape[0], 1.0) for f in found), default=0.0)
 
 
 def small(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ Legend: ``n`` windows, ``u`` units (files; the mean of their windows), ``k`` fol
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,7 @@ class Units:
     size: F64
     number: NDArray[np.int64]
     fold: NDArray[np.int64]
+    unfit: NDArray[Any]  # why the detector would not judge it, "" for none
 
 
 def fold_of(source: str) -> int:
@@ -61,7 +62,8 @@ def fold_of(source: str) -> int:
     return zlib.crc32(f"fold {source}".encode()) % FOLDS
 
 
-def units(table: Table) -> Units:
+def units(table: Table, reasons: Mapping[int, str] | None = None) -> Units:
+    """``reasons``: clip number -> why it is not judged."""
     first = np.unique(table.unit, return_index=True)[1]
     clips = table.clip[first]
     made = np.array(["", "", *MADE])[table.version[first]]
@@ -78,6 +80,7 @@ def units(table: Table) -> Units:
         np.array([c.synthetic for c in clips]), (use == "train") & (control == ""), control,
         table.condition[first], still, table.rate[first], table.size[first],
         np.array([c.number for c in clips]), np.array([fold_of(c.source) for c in clips]),
+        np.array([(reasons or {}).get(c.number, "") for c in clips]),
     )  # fmt: skip
 
 
@@ -215,7 +218,9 @@ def conditions(u: Units, score: F64, chosen: NDArray[np.bool_] | None = None) ->
     """One of each preparation, from the scores of unseen families."""
     result = []
     for k, name in enumerate(CONDITIONS):
-        ok = u.trained & (u.condition == k) & ~u.still & np.isfinite(score)
+        made = np.isin(u.control, list(MADE))  # benign films made of filmed ones count as filmed
+        ok = (u.trained | made) & (u.condition == k) & ~u.still & np.isfinite(score)
+        ok &= u.unfit == ""
         if chosen is not None:
             ok &= chosen
         side, crf = CONDITIONS[name]
@@ -224,9 +229,7 @@ def conditions(u: Units, score: F64, chosen: NDArray[np.bool_] | None = None) ->
     return result
 
 
-def judged(
-    u: Units, found: dict[str, tuple[F64, F64]], unfit: dict[int, str]
-) -> dict[str, list[Any]]:
+def judged(u: Units, found: dict[str, tuple[F64, F64]]) -> dict[str, list[Any]]:
     """The table of the protocol: every unit of every cell. Probability and threshold of a unit come
     from units of other folds and, in "generator out", of other families."""
     columns: dict[str, list[Any]] = {k: [] for k in (
@@ -244,8 +247,7 @@ def judged(
             fitted = conditions(u, calibrated, rest)
             for i in np.flatnonzero(own):
                 one = fitted[int(u.condition[i])]
-                reason = unfit.get(int(u.number[i]), "")
-                reason = "nothing moves" if u.still[i] else reason
+                reason = "nothing moves" if u.still[i] else str(u.unfit[i])
                 if not reason and distance[i] > 1:
                     reason = "unlike all films measured"
                 values = (cell, SHOWN[int(u.condition[i])], str(u.name[i]), str(u.source[i]),

@@ -51,26 +51,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.info("not all clips are measured yet: run again")
         return 0
     table = measuring.loaded(wanted, given.out)
-    u = protocol.units(table)
-    log.info(
-        "%d windows, %d files, %d filmed and %d generated sources",
-        len(table.x),
-        len(u.source),
-        len(set(u.source[~u.synthetic])),
-        len(set(u.source[u.synthetic])),
-    )
-    found = protocol.run(table, u, given.out, spent)
-    if found is None:
-        log.info("not all cells are there yet: run again")
-        return 0
-    measured = set(u.number.tolist())
+    log.info("%d windows of %d clips", len(table.x), len({c.number for c in table.clip}))
+    measured = {c.number for c in table.clip}
     reasons = unfit.reasons([c for c in wanted if c.number in measured], given.out, spent)
     if reasons is None:
         log.info("not all clips are described yet: run again")
         return 0
+    u = protocol.units(table, reasons)
+    found = protocol.run(table, u, given.out, spent)
+    if found is None:
+        log.info("not all cells are there yet: run again")
+        return 0
     cells = report(u, found)
     known = shipped(table, u, found, given.weights)
-    rows = protocol.judged(u, found, reasons)
+    rows = protocol.judged(u, found)
     card.write(given.weights / "card.md", table, u, cells, known, rows, protocol.shortcuts(u),
                time.process_time())  # fmt: skip
     if given.table:
@@ -83,7 +77,11 @@ def report(u: protocol.Units, found: dict[str, Any]) -> dict[str, list[float]]:
     cells: dict[str, list[float]] = {}
     for cell, (score, _) in found.items():
         values = [
-            protocol.auc(u, score, protocol.members(u, cell) & (u.condition == k) & ~u.still)
+            protocol.auc(
+                u,
+                score,
+                protocol.members(u, cell) & (u.condition == k) & ~u.still & (u.unfit == ""),
+            )
             for k in range(len(clips.CONDITIONS))
         ]
         log.info("%-32s %s", cell, " ".join(f"{v:.3f}" for v in values))

@@ -9,7 +9,8 @@ from pathlib import Path
 from avsafe.types import Kind
 from avsafe_detectors.domain import EXTRACTOR, describe
 from avsafe_detectors.video.clips import Clip
-from avsafe_detectors.video.detector import DRAWN
+from avsafe_detectors.video.detector import DRAWN, MAX_FACE
+from avsafe_detectors.video.extractor import face_share, small
 
 
 def reasons(
@@ -30,4 +31,31 @@ def reasons(
         picture = describe(found["domain"], media).picture_class
         kept[clip.name] = f"looks like {DRAWN[picture]}" if picture in DRAWN else ""
         path.write_text(json.dumps(kept))
-    return {int(name): reason for name, reason in kept.items() if reason}
+    faces = _faces(clips, cache, spent)
+    if faces is None:
+        return None
+    heads = {int(k): "a face fills the picture" for k, v in faces.items() if v >= MAX_FACE}
+    return heads | {int(name): reason for name, reason in kept.items() if reason}
+
+
+def _faces(
+    clips: Sequence[Clip], cache: Path, spent: Callable[[], bool]
+) -> dict[str, float] | None:
+    """Clip name -> height of the largest face in the middle of its first window, kept."""
+    import av
+
+    path = cache / "faces.json"
+    kept: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+    for clip in clips:
+        film = cache / "prepared" / f"{clip.name}_published_0.mp4"
+        if clip.name in kept or not film.exists():
+            continue
+        if spent():
+            return None
+        with av.open(str(film)) as container:
+            for number, frame in enumerate(container.decode(video=0)):
+                if number == 8:
+                    kept[clip.name] = face_share(small(frame.to_ndarray(format="rgb24")))
+                    break
+        path.write_text(json.dumps(kept))
+    return kept
