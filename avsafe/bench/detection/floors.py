@@ -214,6 +214,7 @@ def _sets(floor: Floor, asked: Sequence[dict[str, Any]]) -> dict[str, Any]:
         condition=cell["condition"],
         group=group["group"],
         n=group["n"],
+        n_judged=group["n_judged"],
         covered=cell["coverage"],
         n_cells=len(seen),
         n_asked=len(seen),

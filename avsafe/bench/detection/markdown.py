@@ -130,7 +130,8 @@ def measured(line: Found, *, short: bool = False) -> str:
     if line["over"] == "mean":
         shown += f", mean of {line['n_cells']}"
     elif line["over"] == "set":
-        shown += f" of {line['n']} ({line['group']}; {line['cell']}, {line['condition']})"
+        shown += (f" of {line['n']}, {line['n_judged']} judged ({line['group']}; {line['cell']}, "
+                  f"{line['condition']})")  # fmt: skip
     else:
         shown += f" ({line['cell']}, {line['condition']})"
     if line["coverage"] or line["or_abstained"] is not None:
@@ -138,7 +139,9 @@ def measured(line: Found, *, short: bool = False) -> str:
     if line.get("by_chance") is not None:
         shown += f", {line['by_chance']:.3f} by chance"
     if 0 < line["n_cells"] < line["n_asked"]:
-        shown += f"; {line['n_asked'] - line['n_cells']} of {line['n_asked']} cells not asked"
+        shown += (
+            f"; {line['n_asked'] - line['n_cells']} of {line['n_asked']} cells without a figure"
+        )
     if line.get("excused"):
         shown += f"; {line['excused']} of {line['n_cells']} cells excused: it abstains"
     if line.get("n_missed", 0) > 1:
