@@ -32,7 +32,6 @@ def sets(media: Path | None, share: Path = data.SHARE) -> Iterator[tuple[str, li
     yield "fillets music", sorted((share / "games" / "fillets-ng" / "music").glob("*.ogg"))
     if media is not None:
         yield "scenes with sound", sorted((media / "real_general").glob("*.mp4"))
-        yield "real talking", sorted((media / "real_talking").glob("*.m*"))
 
 
 def telephone(folder: Path, share: Path = data.SHARE) -> list[Path]:
@@ -76,7 +75,7 @@ def rows(media: Path | None) -> Iterator[dict[str, Any]]:
 def row(label: str, path: Path) -> dict[str, Any]:
     detector = SpeechDetector()
     found: dict[str, Any] = {
-        "detector": NAME, "cell": f"benign: {label}", "condition": "as it is", "unit": path.name,
+        "detector": NAME, "cell": "benign controls", "condition": "as it is", "unit": path.name,
         "source": path.stem.split("-")[0], "group": label, "synthetic": False,
         "score": None, "probability": None, "abstained": "", "flagged": False,
     }  # fmt: skip

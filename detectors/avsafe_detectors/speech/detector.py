@@ -10,6 +10,7 @@ Legend: ``k`` blocks of 2 s, ``t`` frames of 10 ms, ``w`` windows of 1.92 s.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 NAME = "speech"
 EXTRACTOR = "avsafe_detectors.speech.extractor:SpeechExtractor"
+SEEN = Path(__file__).parent / "weights" / "seen.json"
 CALIBRATION = Path(__file__).parent / "weights" / "calibration.json"
 LEAST_S = 1.5  # of speech
 SPEECH_SHARE = 0.35  # of the sounding part, by the domain gate
@@ -153,6 +155,11 @@ class SpeechDetector:
     kinds = (Kind.AUDIO, Kind.VIDEO)
     modality = "speech"
     extractors: Mapping[str, str] = {"speech": EXTRACTOR, "domain": DOMAIN}
+
+    @property
+    def seen(self) -> frozenset[str]:
+        """First 16 hex digits of the SHA-256 of each clip that was learned from."""
+        return frozenset(json.loads(SEEN.read_text(encoding="utf-8")))
 
     def judge(self, features: Mapping[str, Features], media: Media) -> Evidence:
         """Raises KeyError or ValueError for features that are none."""

@@ -63,8 +63,7 @@ def made(logits: F32) -> F32:
 
 def standardised(summary: F32, mean: F32, spread: F32) -> NDArray[np.float64]:
     """Statistics (..., d) as ``Region`` wants them; what lies far out is held at 4 deviations."""
-    summary = np.asarray(summary, np.float64)[..., : len(mean)]
-    return np.clip((summary - mean) / spread, -4, 4)
+    return np.clip((np.asarray(summary, np.float64) - mean) / spread, -4, 4)
 
 
 def logits(x: F32, weights: Mapping[str, F32]) -> F32:

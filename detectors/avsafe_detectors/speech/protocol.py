@@ -282,34 +282,48 @@ def parquet(
     folder: Path, path: Path,
 ) -> None:  # fmt: skip
     """The table of the protocol, one row an item of a cell."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
     judge = Judge(items, known)
     outside = shortcuts(folder)
-    columns: dict[str, list[Any]] = defaultdict(list)
+    rows: list[dict[str, Any]] = []
     for cell, own in found.items():
         for item in own:
             probability, why, flagged = judge.says(item)
-            row = {
+            rows.append({
                 "detector": NAME, "cell": cell, "condition": NAMES.get(item.row.way, item.row.way),
                 "unit": item.row.name, "source": item.row.source, "group": item.row.group,
                 "synthetic": item.made, "score": item.score, "probability": probability,
-                "abstained": why, "flagged": flagged,
-            }  # fmt: skip
-            row |= outside.get(item.row.name, {"shortcut_duration_s": None})
-            for name, value in row.items():
-                columns[name].append(value)
+                "abstained": why, "flagged": flagged, **outside[item.row.name],
+            })  # fmt: skip
+    write(rows, path)
+
+
+def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Rows of the protocol as Parquet; a column that a row lacks is empty there."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     texts = ("detector", "cell", "condition", "unit", "source", "group", "abstained")
     arrays: dict[str, Any] = {}
-    for name, values in columns.items():
+    for name in rows[0]:
+        values = [row.get(name) for row in rows]
         if name in texts:
-            arrays[name] = pa.array(values).dictionary_encode()
+            arrays[name] = pa.array(values, pa.string()).dictionary_encode()
         elif name in ("synthetic", "flagged"):
             arrays[name] = pa.array(values, pa.bool_())
         else:
             arrays[name] = pa.array(values, pa.float32())
-    pq.write_table(pa.table(arrays), path, compression="zstd")
+    pq.write_table(pa.table(arrays), path, compression="zstd", compression_level=19)
+
+
+def add_controls(path: Path, media: Path | None) -> None:
+    """What the detector that is installed says of benign sets, after the rows of ``path``."""
+    import pyarrow.parquet as pq
+
+    from avsafe_detectors.speech import controls
+
+    rows = [r for r in pq.read_table(path).to_pylist() if r["cell"] != "benign controls"]
+    write([*rows, *controls.rows(media)], path)
 
 
 def shortcuts(folder: Path) -> dict[str, dict[str, float]]:

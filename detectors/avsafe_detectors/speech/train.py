@@ -7,8 +7,9 @@
 4. networks of the folds judge what they have not heard
 5. networks on everything; they ship with the calibration of the folds
 
-Writes speech.safetensors, calibration.json, scores_NAME.npz. Steps that are done are not repeated;
-``--only`` takes one step or one split. Deterministic by ``--seed`` on one machine.
+Writes speech.safetensors, calibration.json and speech.parquet, the protocol. ``--only`` takes some
+steps or splits. With the weights in their place, ``--only controls`` adds to the protocol what the
+detector says of benign sets. Deterministic by ``--seed`` on one machine.
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--media", type=Path, help="folder of media: more real speakers")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", help="data, copies, calibrate, or names of splits")
+    parser.add_argument(
+        "--only", nargs="*", help="data, copies, calibrate, controls, or names of splits"
+    )
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     out: Path = given.out
@@ -152,6 +155,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from avsafe_detectors.speech import protocol
 
         protocol.finish(out, out)
+    if "controls" in asked:
+        from avsafe_detectors.speech import protocol
+
+        protocol.add_controls(out / "speech.parquet", given.media)
     return 0
 
 
