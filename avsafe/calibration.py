@@ -272,13 +272,15 @@ def ece(p: F64, y: NDArray[np.bool_], bins: int = 10) -> float:
     """
     p, y = np.asarray(p, np.float64), np.asarray(y, bool)
     weight = np.where(y, 0.5 / max(1, y.sum()), 0.5 / max(1, (~y).sum()))
+    # Units of one probability (a capped ratio makes many) share: their order must not count.
+    values, at, n = np.unique(p, return_inverse=True, return_counts=True)
+    mean = np.bincount(at, weight) / n
+    share = np.bincount(at, weight * y) / n / mean
+    w, stated, found = (np.repeat(column, n) for column in (mean, values, share))
     total = 0.0
-    for part in np.array_split(np.argsort(p, kind="stable"), min(bins, len(p))):
-        w = weight[part]
-        if w.sum() > 0:
-            total += float(w.sum()) * abs(
-                float(np.average(p[part], weights=w)) - float(np.average(y[part], weights=w))
-            )
+    for part in np.array_split(np.arange(len(p)), min(bins, len(p))):
+        gap = np.average(stated[part], weights=w[part]) - np.average(found[part], weights=w[part])
+        total += float(w[part].sum()) * abs(float(gap))
     return total / float(weight.sum())
 
 

@@ -229,13 +229,13 @@ def verify(
             verdicts.append(
                 verify_file(path, lookup, credential_only=credential_only, detectors=asked)
             )
-    if maps is not None:
-        _write_maps(verdicts, maps)
     if as_json:
         print_json(verdicts)
     else:
         for verdict in verdicts:
             show_verdict(verdict)
+    if maps is not None:
+        _write_maps(verdicts, maps)
     raise typer.Exit(max(VERIFY_EXIT.get(verdict.label, 0) for verdict in verdicts))
 
 

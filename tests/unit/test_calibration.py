@@ -161,6 +161,14 @@ def test_ece_of_a_constant_claim():
     assert ece(np.full(1000, 0.9), made, bins=1) == pytest.approx(0.4)
 
 
+def test_ece_does_not_depend_on_the_order_of_equals():
+    made = np.repeat([False, True], 50)
+    p = np.where(np.arange(100) % 2, 0.4, 0.6)  # the same in both classes
+    order = np.random.default_rng(0).permutation(100)
+    assert ece(p, made) == pytest.approx(ece(p[order], made[order]), abs=1e-12)
+    assert ece(p, made) == pytest.approx(0.1)
+
+
 def test_region_knows_its_own_and_turns_others_away():
     rng = np.random.default_rng(0)
     mix = rng.normal(size=(6, 40))
