@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 FOLDS = 5
 GENERATORS = ("lumiere", "cogvideox", "lavie", "sora", "loopy", "omnihuman", "ours")
 IN_DOMAIN, ALL_OUT, RESAMPLING_OUT = "in domain", "all autoencoders out", "resampling out"
-STEPS = 500
+STEPS = 800
+_PAIRS = [(0, 1), (2, 3), (4,)]
 MIXED = "mixed"
 
 
@@ -82,6 +83,13 @@ class Table:
         named[self.video & (self.cell == "clean")] = judging.VIDEO
         return named
 
+    @property
+    def trainable(self) -> NDArray[np.bool_]:
+        """Photographs and their re-syntheses. Frames of real clips and of generators are judged,
+        but not trained on: with them everything else fell (JPEG 50 from .95 to .93), and
+        generators that were left out stayed at .60."""
+        return ~self.control & ~self.video & (self.group != "ours")
+
     def fitted(self, chosen: NDArray[np.bool_], *, steps: int, seed: int, members: int = 1) -> Any:
         """Weights from the rows chosen."""
         index = np.flatnonzero(chosen)
@@ -123,19 +131,30 @@ def run(
         if not path.is_file():
             if not wanted(cell):
                 continue
-            np.savez(path, **_cell(table, left_out, steps))
+            if left_out and set(left_out) <= set(GENERATORS) and IN_DOMAIN in out:
+                np.savez(path, **_part_of(table, out[IN_DOMAIN], left_out))
+            else:
+                np.savez(path, **_cell(table, left_out, steps))
             log.info("%s done", cell)
         out[cell] = dict(np.load(path))
     return out
 
 
+def _part_of(table: Table, found: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
+    """The scores in domain of real pictures and of ``groups``: no generator is trained on."""
+    row = found["row"]
+    at = ~table.control[row] & (~table.synthetic[row] | np.isin(table.group[row], groups))
+    return {"row": row[at], "score": found["score"][at]}
+
+
 def _cell(table: Table, left_out: Sequence[str], steps: int) -> dict[str, Any]:
     tested = np.isin(table.group, left_out) if left_out else table.synthetic
     parts: dict[str, list[Any]] = {"row": [], "score": [], "tile_row": [], "tile_logit": []}
-    for fold in range(FOLDS):
-        held = table.fold == fold
-        barred = np.isin(table.group, left_out) | table.control
-        weights = table.fitted(~held & ~barred, steps=steps, seed=fold)
+    # two folds at a time where a maker is left out as well: three trainings instead of five
+    for folds in _PAIRS if left_out else [(k,) for k in range(FOLDS)]:
+        held = np.isin(table.fold, folds)
+        barred = np.isin(table.group, left_out)
+        weights = table.fitted(~held & ~barred & table.trainable, steps=steps, seed=folds[0])
         judged = held & (tested | ~table.synthetic)
         if left_out:
             judged &= ~table.control

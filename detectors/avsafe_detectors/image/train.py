@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if protocol.IN_DOMAIN not in found:
         log.info("the cell in domain is not there yet: run again")
         return 0
-    weights = table.fitted(~table.control, steps=protocol.STEPS, seed=SEED, members=MEMBERS)
+    weights = table.fitted(table.trainable, steps=protocol.STEPS, seed=SEED, members=MEMBERS)
     summaries = table.summaries(weights)
     where = calibrating.assigned(table, summaries)
     known = calibrating.shipped(table, found[protocol.IN_DOMAIN], where, weights, given.weights)
