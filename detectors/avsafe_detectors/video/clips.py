@@ -25,11 +25,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from avsafe_detectors.video.controls import MADE
 from avsafe_detectors.video.extractor import step
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Frames = list[NDArray[np.uint8]]
@@ -149,12 +150,13 @@ def squares(path: Path) -> tuple[dict[int, Frames], float]:
         for number, frame in enumerate(container.decode(stream)):
             if number == n or not found:
                 break
-            picture = square(frame.to_ndarray(format="rgb24"))
+            picture = square(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
             for side, frames in found.items():
                 if side != 256 and number >= FRAMES // 2 * step(rate):
                     continue
                 way = cv2.INTER_AREA if picture.shape[0] > side else cv2.INTER_CUBIC
-                frames.append(cv2.resize(picture, (side, side), interpolation=way))
+                resized = cv2.resize(picture, (side, side), interpolation=way)
+                frames.append(np.asarray(resized, np.uint8))
     return found, rate
 
 

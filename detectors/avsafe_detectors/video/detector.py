@@ -126,7 +126,7 @@ class VideoDetector:
 
 def summary(x: NDArray[np.float32], weights: Mapping[str, Any]) -> NDArray[np.float64]:
     """(n, d) -> (1, d): what the region is made of, the mean standardised measures of a clip."""
-    return model.standardised(x, weights).mean(0, keepdims=True).astype(np.float64)
+    return np.asarray(model.standardised(x, weights).mean(0, keepdims=True), np.float64)
 
 
 def _timeline(

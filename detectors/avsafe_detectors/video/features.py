@@ -14,7 +14,7 @@ Legend: ``t`` 16 frames, ``h`` ``w`` 192 pixels of the central three quarters of
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def _flows(luma: F32) -> F32:
     """Dense motion (t - 1, h, w, 2) from each frame to the next, pixels."""
     import cv2
 
-    seeker = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    seeker: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     bytes_ = luma.astype(np.uint8)
     return np.stack([seeker.calc(a, b, None) for a, b in pairwise(bytes_)])
 
@@ -99,7 +99,7 @@ def _warped(picture: F32, flow: F32) -> F32:
 def _blocks(x: F32, size: int = 16) -> F32:
     """Mean over blocks: (..., h, w) -> (..., h / size, w / size)."""
     *lead, h, w = x.shape
-    return x.reshape(*lead, h // size, size, w // size, size).mean((-3, -1))
+    return np.asarray(x.reshape(*lead, h // size, size, w // size, size).mean((-3, -1)), x.dtype)
 
 
 def _correlation(a: F32, b: F32) -> float:

@@ -28,7 +28,9 @@ SHARE = 0.5  # of the trees in the score
 
 
 def weights_of(
-    y: NDArray[np.bool_], sources: Sequence[str], families: Sequence[str]
+    y: NDArray[np.bool_],
+    sources: Sequence[str] | NDArray[Any],
+    families: Sequence[str] | NDArray[Any],
 ) -> NDArray[np.float64]:
     """One for each source, families by the root of their sources, both classes the same in sum."""
     source, family = np.asarray(sources), np.asarray(families)

@@ -76,7 +76,7 @@ def measure(path: Path, windows: int) -> Iterator[tuple[float, NDArray[np.float3
         for number, frame in enumerate(container.decode(stream)):
             if number % step(rate):
                 continue
-            frames.append(small(frame.to_ndarray(format="rgb24")))
+            frames.append(small(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)))
             if len(frames) < LENGTH:
                 continue
             window = np.stack(frames)

@@ -35,7 +35,7 @@ def load() -> Mapping[str, F32]:
 def standardised(x: F32, weights: Mapping[str, F32]) -> F32:
     """(n, d) in spreads from the centre of training windows, within +-4."""
     z = (x - weights["centre"]) / weights["spread"]
-    return np.clip(z, -_FARTHEST, _FARTHEST).astype(np.float32)
+    return np.asarray(np.clip(z, -_FARTHEST, _FARTHEST), np.float32)
 
 
 def scores(x: F32, weights: Mapping[str, F32]) -> F32:

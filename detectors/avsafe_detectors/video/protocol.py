@@ -193,10 +193,12 @@ def members(u: Units, cell: str) -> NDArray[np.bool_]:
     if cell == IN_DOMAIN:
         return real | (u.synthetic & u.trained)
     if cell == CONTROLS:
-        return u.control != ""
+        return np.asarray(u.control != "", bool)
     if cell == PARTIAL:
         return u.synthetic & ~u.trained
-    return real | (u.synthetic & u.trained & (u.family == cell.removeprefix(_OUT)))
+    return np.asarray(
+        real | (u.synthetic & u.trained & (u.family == cell.removeprefix(_OUT))), bool
+    )
 
 
 def unseen(u: Units, found: dict[str, tuple[F64, F64]]) -> F64:

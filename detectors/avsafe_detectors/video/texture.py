@@ -40,7 +40,7 @@ def texture(luma: F32, chroma: F32) -> dict[str, float]:
     """(t, h, w) luma and (t, h / 2, w / 2) of one chroma -> square roots of shares, by name.
 
     >>> flat = np.zeros((16, 8, 8), np.float32)
-    >>> round(sum(v**2 for k, v in texture(flat, flat).items() if k.startswith("change ")), 3)
+    >>> round(sum(v**2 for k, v in texture(flat, flat).items() if k.startswith("bend in")), 3)
     1.0
     """
     half = luma.reshape(len(luma), luma.shape[1] // 2, 2, luma.shape[2] // 2, 2).mean((2, 4))
@@ -68,7 +68,7 @@ def _second(x: F32, axis: int) -> F32:
 
 
 def _codes(residual: F32, step: float) -> Codes:
-    return (np.clip(np.rint(residual / step), -2, 2) + 2).astype(np.int16)
+    return np.asarray(np.clip(np.rint(residual / step), -2, 2) + 2, np.int16)
 
 
 def _shares(codes: Codes, axis: int) -> NDArray[np.float64]:
@@ -76,4 +76,4 @@ def _shares(codes: Codes, axis: int) -> NDArray[np.float64]:
     n = codes.shape[axis]
     a, b, c = (codes.take(range(k, n - 2 + k), axis) for k in range(3))
     count = np.bincount((a * 25 + b * 5 + c).ravel(), minlength=125)
-    return np.bincount(_CLASS, count, CLASSES) / max(1, count.sum())
+    return np.asarray(np.bincount(_CLASS, count, CLASSES) / max(1, count.sum()), np.float64)

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = clips.listed()
 
     def spent() -> bool:
-        return time.monotonic() - began > given.seconds
+        return bool(time.monotonic() - began > given.seconds)
 
     if not given.partial and not measuring.built(
         wanted, given.media, given.repositories, given.out, spent

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from avsafe.types import Kind
 from avsafe_detectors.domain import EXTRACTOR, describe
 from avsafe_detectors.video.clips import Clip
@@ -55,7 +57,8 @@ def _faces(
         with av.open(str(film)) as container:
             for number, frame in enumerate(container.decode(video=0)):
                 if number == 8:
-                    kept[clip.name] = face_share(small(frame.to_ndarray(format="rgb24")))
+                    picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                    kept[clip.name] = face_share(small(picture))
                     break
         path.write_text(json.dumps(kept))
     return kept
