@@ -81,7 +81,7 @@ def coded(x: Array, name: str) -> Array:
         out.mux(stream.encode(None))
     held.seek(0)
     blocks = []
-    with av.open(held, format=container) as back:
+    with av.open(held, "r", format=container) as back:
         source = back.streams.audio[0]
         heard_hz = int(source.rate)
         resampler = av.AudioResampler("flt", "mono", heard_hz)

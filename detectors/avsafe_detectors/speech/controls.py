@@ -43,7 +43,8 @@ def telephone(folder: Path, share: Path = data.SHARE) -> list[Path]:
         ("menardi", sorted((root / "it_IT_f_Menardi").glob("*.wav"))),
         ("armelle", sorted((root / "fr").glob("*.gsm"))),
         ("colombia", sorted((root / "es").glob("*.gsm"))),
-        ("codec2", sorted((share / "codec2" / "wav").glob("*.wav"))),
+        # others of that folder have been through a vocoder (f2400: 2,400 bit/s), or may have been
+        ("codec2", [share / "codec2" / "wav" / f"{n}.wav" for n in ("forig", "morig", "hts1a")]),
     ):
         pieces = [data.trimmed(data.read(f, least_hz=8_000)) for f in files[:90]]
         rng = data.seed_of(name)

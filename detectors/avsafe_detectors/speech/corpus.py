@@ -83,7 +83,7 @@ def copies(units: Iterable[Unit], folder: Path, name: str) -> None:
     rows: list[list[Any]] = []
     for unit in units:
         rng = np.random.default_rng(zlib.crc32(("way " + unit.name).encode()))
-        sound = unit.sound.astype(np.float32) / 32767
+        sound = np.asarray(unit.sound / 32767, np.float32)
         low = augment.WAYS["low rate"]
         rough = augment.ways(["narrowband", "noisy"])
         for condition, way in (

@@ -261,8 +261,8 @@ def timeline(
     out = []
     last = len(heard.at_s) - 1
     for first, score in zip(said.first.tolist(), said.windows.tolist(), strict=True):
-        start = heard.at_s[min(first, last)]
-        end = heard.at_s[min(first + f.WINDOW - 1, last)] + HOP / LEVELS_HZ
+        start = float(heard.at_s[min(first, last)])
+        end = float(heard.at_s[min(first + f.WINDOW - 1, last)]) + HOP / LEVELS_HZ
         if end - start > 3 * f.WINDOW * HOP / LEVELS_HZ:
             continue  # the window joins parts that lie far apart
         out.append(

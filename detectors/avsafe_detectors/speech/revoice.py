@@ -31,7 +31,7 @@ RATE_HZ = 16_000
 
 def _pyworld() -> Any:
     try:
-        import pyworld
+        import pyworld  # type: ignore[import-not-found]
     except ImportError as error:
         raise UsageError(
             'pyworld is missing. Install: pip install pyworld "setuptools<81"'

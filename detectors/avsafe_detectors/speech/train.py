@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avsafe_detectors.speech import corpus as held_corpus
-from avsafe_detectors.speech import data, learn, model
+from avsafe_detectors.speech import data, engines, learn, model
 from avsafe_detectors.speech.corpus import FOLDS, NEURAL, PARTS, VOCODERS, Corpus, Row
 from avsafe_detectors.speech.network import exported
 
@@ -89,25 +89,6 @@ def chosen(rows: Sequence[Row], split: str) -> tuple[NDArray[np.int64], NDArray[
     return np.array(at), np.array(known)
 
 
-def trees_of(
-    corpus: Corpus, summaries: NDArray[Any], split: str, out: Path, seed: int
-) -> dict[str, Any]:
-    """Trees that have not heard what the split leaves out; made once, kept under ``out``."""
-    from safetensors.numpy import load_file, save_file
-
-    path = out / f"trees_{split}.safetensors"
-    if not path.is_file():
-        at = [
-            i for i, r in enumerate(corpus.rows) if not out_of(r, split) and not by_chance(r, split)
-        ]
-        rows = [corpus.rows[i] for i in at]
-        made = np.array([r.label != data.REAL for r in rows])
-        share = learn.shares(rows).astype(np.float32)
-        found = learn.boosted(summaries[at], made, share, seed)
-        save_file({k: np.ascontiguousarray(v) for k, v in found.items()}, path)
-    return dict(load_file(path))
-
-
 def judged(corpus: Corpus, weights: dict[str, Any], split: str) -> dict[str, NDArray[Any]]:
     """What the networks say of the copies that ``chosen`` names."""
     at, known = chosen(corpus.rows, split)
@@ -119,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m avsafe_detectors.speech.train",
         description=(__doc__ or "").split("\n\n")[0],
-        epilog=f"Packages: {data.HOW} ... and {data.engines.HOW}; pyworld and setuptools<81.",
+        epilog=f"Packages: {data.HOW} ... and {engines.HOW}; pyworld and setuptools<81.",
     )
     parser.add_argument("--media", type=Path, help="folder of media: more real speakers")
     parser.add_argument("--out", type=Path, required=True)
@@ -149,7 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 {k: np.ascontiguousarray(v) for k, v in weights.items()},
                 out / f"{split}.safetensors",
             )
-            np.savez(out / f"scores_{split}.npz", **judged(corpus, weights, split))
+            found: dict[str, Any] = judged(corpus, weights, split)
+            np.savez(out / f"scores_{split}.npz", **found)
             log.info("%s: %.0f CPU-s", split, time.process_time() - began)
     if "calibrate" in asked:
         from avsafe_detectors.speech import protocol
