@@ -146,6 +146,8 @@ def written(
             reason = unfit.get(row.unit.split("+")[0], "")
             if not reason and given.distance[k] > 1:
                 reason = "unlike all measured"
+            if not reason and str(given.condition[k]) in judging.REFUSED:
+                reason = f"refused: {given.condition[k]}"
             if not reason and condition is None:
                 reason = "no measured condition"
             p = c.probability(condition.llr(score)) if condition else 0.5

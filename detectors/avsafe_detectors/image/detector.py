@@ -26,7 +26,7 @@ MOST_NOISE = 5.0  # grey levels, as the domain gate reads them
 
 
 class ImageDetector:
-    """A ``types.Detector`` of still pictures and of five frames of a film.
+    """A ``types.Detector`` of still pictures. Films are looked at, but not judged: see REFUSED.
 
     >>> ImageDetector().name
     'image'
@@ -56,6 +56,8 @@ class ImageDetector:
         else:
             stills = [n for n in judging.CONDITIONS if n != judging.VIDEO]
             name, share = judging.condition_of(s, weights, stills)
+        if name in judging.REFUSED:
+            return c.abstention(SOURCE, MODALITY, judging.REFUSED[name], {"nearest": name})
         distance = judging.distance(seen.x[usable], s, weights)
         if not distance <= 1:  # NaN abstains
             return c.abstention(
