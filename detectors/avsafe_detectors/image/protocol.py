@@ -88,7 +88,7 @@ class Table:
         """Photographs and their re-syntheses. Frames of real clips and of generators are judged,
         but not trained on: with them everything else fell (JPEG 50 from .95 to .93), and
         generators that were left out stayed at .60."""
-        return ~self.control & ~self.video & (self.group != "ours")
+        return np.asarray(~self.control & ~self.video & (self.group != "ours"))
 
     def fitted(self, chosen: NDArray[np.bool_], *, steps: int, seed: int, members: int = 1) -> Any:
         """Weights from the rows chosen."""
@@ -124,7 +124,7 @@ def run(
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Cell -> ``row`` (indices judged), ``score``; in domain also ``tile_row``, ``tile_logit``.
     Kept as files, so that a cell is computed once."""
-    out = {}
+    out: dict[str, dict[str, Any]] = {}
     keep.mkdir(parents=True, exist_ok=True)
     for cell, left_out in cells().items():
         path = keep / f"{cell.replace(':', '').replace(' ', '_')}.npz"
