@@ -303,12 +303,13 @@ class Region:
     limit: float
 
     def distance(self, x: F64) -> F64:
-        """(n, d) -> (n,), in limits: above 1 is outside."""
+        """(n, d) -> (n,), in limits: above 1 is outside, as is what is no number."""
         off = np.atleast_2d(x) - self.centre
         along = off @ self.axes.T
         rest = np.square(off).sum(1) - np.square(along).sum(1)
         far = np.square(along / self.spread).sum(1) + np.maximum(rest, 0) / self.residual**2
-        return np.asarray(np.sqrt(far) / self.limit)
+        away = np.sqrt(far) / self.limit
+        return np.asarray(np.where(np.isnan(away), math.inf, away))  # no number: near nothing
 
     @classmethod
     def around(cls, x: F64, k: int = 16, quantile: float = 0.99) -> Region:
@@ -373,8 +374,16 @@ def evidence(
     """Evidence of a score that was judged by ``condition``.
 
     ``present`` and ``absent`` say in one sentence what was found, e.g. "The voice has signs of
-    synthesis"; how often that is wrong is added here. "Absent" is no sign of authenticity.
+    synthesis"; how often that is wrong is added here. "Absent" is no sign of authenticity. A score
+    that is no number (hostile features may lead to one) is an abstention.
     """
+    if not math.isfinite(score):
+        return abstention(
+            f"detector.{calibration.detector}",
+            calibration.modality,
+            "its features gave no usable score; it needs numbers like those of measured media",
+            {"condition": condition.as_details(distance)},
+        )
     above = score > condition.threshold
     llr = condition.llr(score)
     low, high = condition.interval(score)
@@ -421,11 +430,16 @@ def abstention(
 
 
 def segment(start_s: float, end_s: float, llr: float | None, *, flagged: bool) -> dict[str, Any]:
-    """One entry of ``details["timeline"]``; ``llr`` None where nothing could be judged."""
+    """One entry of ``details["timeline"]``; ``llr`` None where nothing could be judged.
+
+    Raises ValueError for times that are no numbers: they come from features.
+    """
+    if not (math.isfinite(start_s) and math.isfinite(end_s)):
+        raise ValueError(f"a segment from {start_s} to {end_s} s")
     return {
         "start_s": round(start_s, 3),
         "end_s": round(end_s, 3),
-        "llr": None if llr is None else round(float(llr), 3),
+        "llr": None if llr is None or not math.isfinite(llr) else round(float(llr), 3),
         "flagged": bool(flagged),
     }
 

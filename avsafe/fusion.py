@@ -100,7 +100,7 @@ def statement(evidence: Iterable[Evidence]) -> Evidence | None:
         return Evidence(
             FUSED,
             EvidenceStatus.ABSTAINED,
-            "No detector is qualified for this media: nothing is known of its origin by them.",
+            "No detector could judge this media: they say nothing about its origin.",
             details=details,
         )
     return Evidence(

@@ -6,16 +6,19 @@ nothing else down with it.
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avsafe import findings, fusion, plugins
 from avsafe.calibration import abstention
-from avsafe.errors import AvsafeError, MissingExtra, SandboxFailure, UsageError
+from avsafe.errors import AvsafeError, SandboxFailure, UsageError
 from avsafe.media.features import withheld
-from avsafe.types import Detector, Evidence, Features, Kind, Media
+from avsafe.media.sandbox import check_target
+from avsafe.types import Detector, Evidence, EvidenceStatus, Features, Kind, Media
 
 if TYPE_CHECKING:
     from avsafe.home import Home
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 ALL, NONE = "all", "none"
 DOMAIN = "domain"
+# What a plugin may raise: a program that ends itself must not end the verification either.
+_ANYTHING = (Exception, SystemExit)
+_JUDGED = (EvidenceStatus.PRESENT, EvidenceStatus.ABSENT)
 
 
 @dataclass(frozen=True)
@@ -46,13 +52,14 @@ class Panel:
 
         ``features`` by target, as ``extractors`` names them.
         """
-        found = [_judged(one, media, features) for one in self._asked(media.kind)]
+        found = [
+            _judged(name, one, media, features)
+            for name, one in self.detectors.items()
+            if media.kind in one.kinds
+        ]
         found += [findings.failed(f"detector.{name}", why) for name, why in self.missing.items()]
         together = fusion.statement(found)
         return [*found, together] if together else found
-
-    def _asked(self, kind: Kind) -> Iterable[Detector]:
-        return (one for one in self.detectors.values() if kind in one.kinds)
 
 
 def convene(names: Iterable[str] = (ALL,), home: Home | None = None) -> Panel:
@@ -79,10 +86,37 @@ def convene(names: Iterable[str] = (ALL,), home: Home | None = None) -> Panel:
     for name in sorted(known, key=lambda n: (n != DOMAIN, n)):
         if ALL in wanted or name in wanted or name == DOMAIN:
             try:
-                detectors[name] = own[name] if name in own else plugins.load("detectors", name)
-            except MissingExtra as error:
+                one = own[name] if name in own else plugins.load("detectors", name)
+                _check(name, one)
+            except AvsafeError as error:
                 missing[name] = error
+            except _ANYTHING as error:
+                _log.debug("detector %s is broken", name, exc_info=True)
+                missing[name] = AvsafeError(
+                    f"The plugin is broken: it raised {type(error).__name__} when it was loaded. "
+                    "Update it, or leave it out with --detectors NAMES."
+                )
+            else:
+                detectors[name] = one
     return Panel(detectors, missing)
+
+
+def _check(name: str, one: Detector) -> None:
+    """Raises UsageError for a plugin that does not say what ``types.Detector`` asks of it."""
+    kinds, modality, extractors = one.kinds, one.modality, one.extractors
+    if not isinstance(kinds, tuple | list) or not all(isinstance(kind, Kind) for kind in kinds):
+        wrong = "kinds are not a tuple of types.Kind"
+    elif not isinstance(modality, str) or (modality == DOMAIN) != (name == DOMAIN):
+        wrong = f"modality {modality!r} is no text, or that of another"
+    elif not isinstance(extractors, Mapping):
+        wrong = "extractors are no mapping"
+    elif not all(isinstance(t, str) and t.isprintable() for t in extractors.values()):
+        wrong = 'extractors are not named "module:Class"'
+    else:
+        for target in extractors.values():
+            check_target(target)
+        return
+    raise UsageError(f"The plugin is broken: its {wrong}.")
 
 
 def _own(home: Home | None) -> Mapping[str, Detector]:
@@ -93,23 +127,55 @@ def _own(home: Home | None) -> Mapping[str, Detector]:
     return installed(home)
 
 
-def _judged(one: Detector, media: Media, features: Mapping[str, Features]) -> Evidence:
-    source = DOMAIN if one.modality == DOMAIN else f"detector.{one.name}"
+def _judged(name: str, one: Detector, media: Media, features: Mapping[str, Features]) -> Evidence:
+    source = DOMAIN if name == DOMAIN else f"detector.{name}"
     given: dict[str, Features] = {}
-    for name, target in one.extractors.items():
-        given[name] = features.get(target, {})
-        if (reason := withheld(given[name])) is not None:
-            return abstention(source, one.modality, reason)
     try:
-        return one.judge(given, media)
+        for own, target in one.extractors.items():
+            given[own] = features.get(target, {})
+            if (reason := withheld(given[own])) is not None:
+                return abstention(source, one.modality, reason)
+        found = one.judge(given, media)
+        if (wrong := _unfit(found, source)) is None:
+            return found
+        failure: AvsafeError = SandboxFailure(f"{name} gave an answer that counts as none: {wrong}")
     except AvsafeError as error:
         failure = error
-    except Exception as error:
+    except _ANYTHING as error:
         # Hostile features, or a fault in a plugin: either way it knows nothing of the file.
-        _log.debug("detector %s failed", one.name, exc_info=True)
+        _log.debug("detector %s failed", name, exc_info=True)
         failure = SandboxFailure(
-            f"{one.name} could not use what it was given ({type(error).__name__})."
+            f"{name} could not use what it was given ({type(error).__name__})."
         )
     if source == DOMAIN:  # whose failure would say that the file is unreadable
-        return abstention(source, one.modality, str(failure))
+        return abstention(source, DOMAIN, str(failure))
     return findings.failed(source, failure)
+
+
+def _unfit(found: Any, source: str) -> str | None:
+    """Why an answer is no evidence of ``source``: a plugin may neither speak for another, and so
+    set the label, nor say a number without having judged."""
+    if not isinstance(found, Evidence) or not isinstance(found.details, Mapping):
+        return f"it is {type(found).__name__}, not types.Evidence."
+    if found.source != source:
+        return f"its source is {found.source!r}, not {source!r}."
+    numbers = (found.probability, found.llr)
+    if not isinstance(found.status, EvidenceStatus) or found.status is EvidenceStatus.INVALID:
+        return f"its status is {found.status!r}."
+    if source == DOMAIN and found.status is EvidenceStatus.FAILED:
+        return found.summary
+    if not isinstance(found.summary, str) or not found.summary.strip():
+        return "it says nothing."
+    if numbers != (None, None) and (found.status not in _JUDGED or not all(map(_number, numbers))):
+        return f"its numbers do not go with its status: {numbers}, {found.status}."
+    if found.probability is not None and not 0 <= found.probability <= 1:
+        return f"its probability is {found.probability}."
+    try:
+        json.dumps(dict(found.details), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        return f"its details are no plain JSON ({error})."
+    return None
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from avsafe.types import FeatureExtractor, Features, Frame, Media, Samples
 
 WITHHELD = "withheld"  # the one feature of an extractor that gave up: why, as UTF-8 bytes
+SPARED_BYTES = 64 << 20  # of the features of one extractor that may fail
 GATHERED_S = 0.25  # seconds of sound that extractors are given at once, about
 _SEPARATOR = "\x1f"  # between the extractor's name and its feature's name; in no identifier
 
@@ -211,10 +212,26 @@ class _Spared:
     def finish(self) -> Features:
         import numpy as np
 
-        found: Features | None = self._tried(self._worker.finish) if self._worker else None
+        found = self._tried(self._finished, self._worker) if self._worker else None
         if found is not None:
-            return found
-        return {WITHHELD: np.frombuffer(self._reason.encode() or b"?", np.uint8)}
+            return found  # type: ignore[no-any-return]
+        reason = self._reason or "its extractor gave no reason"
+        return {WITHHELD: np.frombuffer(reason.encode(errors="replace"), np.uint8)}
+
+    @staticmethod
+    def _finished(worker: FeatureExtractor) -> Features:
+        """What leaves the sandbox, checked here: what can't would end the pass for all others."""
+        import numpy as np
+
+        found = {str(name): np.asarray(array) for name, array in worker.finish().items()}
+        if wrong := [n for n, a in found.items() if a.dtype.kind not in "biufc"]:
+            raise Unscorable(f"its extractor gave what is no array of numbers ({wrong[0]})")
+        if (size := sum(array.nbytes for array in found.values())) > SPARED_BYTES:
+            raise Unscorable(
+                f"its extractor gave {size >> 20} MiB of features; it may give "
+                f"{SPARED_BYTES >> 20} MiB"
+            )
+        return found
 
     def _tried(self, call: Callable[..., Any], *given: Any) -> Any:
         try:
@@ -223,7 +240,7 @@ class _Spared:
             raise  # the process is at its limit: nobody may go on
         except (Unscorable, MissingExtra) as error:
             self._reason = str(error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._reason = self._reason or f"its extractor failed ({type(error).__name__})"
         self._worker = None
         return None
@@ -238,7 +255,8 @@ def withheld(features: Features) -> str | None:
     """
     if WITHHELD not in features:
         return None
-    return bytes(features[WITHHELD].astype("uint8").ravel()[:500]).decode(errors="replace")
+    said = bytes(features[WITHHELD].ravel()[:500].astype("uint8")).decode(errors="replace")
+    return said.strip() or "its extractor gave no reason"
 
 
 class _Watching:

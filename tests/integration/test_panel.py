@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import json
+import subprocess
 import sys
 from fractions import Fraction
 from types import ModuleType
@@ -14,9 +16,10 @@ import pytest
 from avsafe import media, panel, testing
 from avsafe.calibration import Calibration, evidence, fit
 from avsafe.errors import MissingExtra, Unscorable, UsageError
+from avsafe.findings import label_of
 from avsafe.home import Home
 from avsafe.media.features import examine, withheld
-from avsafe.types import EvidenceStatus, Kind, Label
+from avsafe.types import Evidence, EvidenceStatus, Kind, Label
 from avsafe.verify import verify
 from avsafe.workspace import Lookup
 
@@ -150,6 +153,122 @@ def test_json_is_what_is_published(installed, clip, tmp_path):
     assert entry["details"]["condition"]["fpr"] <= 0.01
 
 
+# ---------------------------------------------------------------- plugins that break the contract
+
+
+def told(source, status=EvidenceStatus.PRESENT, **fields):
+    return Evidence(source, status, fields.pop("summary", "Trust me."), **fields)
+
+
+ANSWERS = {
+    "nothing": None,
+    "text": "synthetic",
+    "speaks for all": told("detectors", llr=3.0, probability=0.9),
+    "a broken credential": told("credential", EvidenceStatus.INVALID),
+    "a mark": told("watermark.video", details={"recovered": True}),
+    "an unreadable file": told("domain", EvidenceStatus.FAILED),
+    "another detector": told("detector.speech"),
+    "abstains with a number": told("detector.bad", EvidenceStatus.ABSTAINED, llr=3.0),
+    "a ratio that is none": told("detector.bad", llr=float("nan"), probability=0.5),
+    "a ratio in words": told("detector.bad", llr="3", probability=0.5),
+    "a probability over 1": told("detector.bad", llr=3.0, probability=3.0),
+    "half of the numbers": told("detector.bad", llr=3.0),
+    "a status in words": told("detector.bad", "PRESENT"),
+    "no sentence": told("detector.bad", summary=" "),
+    "an array": told("detector.bad", details={"x": np.zeros(2)}),
+    "no JSON": told("detector.bad", details={"x": float("inf")}),
+    "details that are none": told("detector.bad", details=["modality"]),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_against_the_contract_counts_for_nothing(installed, clip, answer):
+    bad = Fixed("bad")
+    bad.judge = lambda features, given: answer
+    installed(bad, Fixed("good"))
+    heard = panel.convene()
+    features = {SELFTEST: {"means": np.zeros(3)}}
+    found = heard.judge(media.probe(clip), features)
+    assert [e.source for e in found] == ["detector.bad", "detector.good", "detectors"]
+    assert found[0].status is EvidenceStatus.FAILED
+    assert (found[0].llr, found[0].probability) == (None, None)
+    assert found[-1].details["judged"] == ["detector.good"]
+    assert label_of(found) is Label.INCONCLUSIVE
+
+
+def test_a_gate_never_says_that_a_file_is_unreadable(installed, clip):
+    gate = Fixed("domain")
+    gate.modality = "domain"
+    gate.judge = lambda features, given: told("domain", EvidenceStatus.FAILED)
+    installed(gate)
+    found = panel.convene().judge(media.probe(clip), {SELFTEST: {"means": np.zeros(3)}})
+    assert [e.status for e in found] == [EvidenceStatus.ABSTAINED]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [("kinds", None), ("kinds", ("video",)), ("modality", None), ("modality", "domain"),
+     ("extractors", None), ("extractors", {"x": 1}), ("extractors", {"x": "os:system"}),
+     ("extractors", {"x": "avsafe.media"}), ("extractors", {"x": "avsafe.a\x1fb:C"})],
+)  # fmt: skip
+def test_a_plugin_that_is_none_takes_nothing_down(installed, clip, tmp_path, attribute, value):
+    bad = Fixed("bad")
+    setattr(bad, attribute, value)
+    installed(bad, Fixed("good"))
+    found = by_source(verify(clip, Lookup(Home(tmp_path / "home"))))
+    assert found["detector.bad"].status is EvidenceStatus.FAILED
+    assert found["detector.good"].status is EvidenceStatus.ABSENT
+
+
+@pytest.mark.parametrize("error", [SyntaxError("x"), RuntimeError("x"), SystemExit(3)])
+def test_a_plugin_that_fails_to_load_is_told(installed, monkeypatch, clip, error):
+    installed(Fixed("bad"), Fixed("good"))
+    real = panel.plugins.load
+
+    def load(kind, name):
+        if name == "bad":
+            raise error
+        return real(kind, name)
+
+    monkeypatch.setattr(panel.plugins, "load", load)
+    found = panel.convene().judge(media.probe(clip), {SELFTEST: {"means": np.zeros(3)}})
+    said = {e.source: e for e in found}["detector.bad"]
+    assert said.status is EvidenceStatus.FAILED
+    assert type(error).__name__ in said.summary
+
+
+def test_a_plugin_that_ends_the_program_does_not(installed, clip):
+    installed(Fixed("bad", error=SystemExit(0)))
+    found = panel.convene().judge(media.probe(clip), {SELFTEST: {"means": np.zeros(3)}})
+    assert found[0].status is EvidenceStatus.FAILED
+
+
+def test_verify_imports_nothing_heavy(tmp_path):
+    """All detectors, on a film with a voice: no torch, no librosa, no pandas, no scikit-learn."""
+    clip = tmp_path / "clip.mp4"
+    media.encode(testing.textured_clip(3.0, 256, 192, Fraction(10)), clip)
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from avsafe.home import Home\n"
+        "from avsafe.verify import verify\n"
+        "from avsafe.workspace import Lookup\n"
+        "verdict = verify(Path(sys.argv[1]), Lookup(Home(Path(sys.argv[2]))))\n"
+        "heavy = {'torch', 'librosa', 'pandas', 'sklearn', 'pyarrow', 'onnxruntime'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+        "print(sorted(e.source for e in verdict.evidence if e.status.value != 'failed'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(clip), str(tmp_path / "home")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    heavy, sources = done.stdout.splitlines()
+    assert heavy == "[]"
+    assert {"domain", "detectors", "detector.speech", "detector.video"} <= set(
+        ast.literal_eval(sources)
+    )
+
+
 # ---------------------------------------------------------------- extractors that fail
 
 
@@ -185,14 +304,38 @@ class Blind(Failing):
     picture = "colour"
 
 
+class Objects(Failing):
+    def frame(self, *_):
+        pass
+
+    def finish(self):
+        return {"x": np.array([{}])}
+
+
+class Large(Objects):
+    def finish(self):
+        return {"x": np.zeros(70 << 20, np.uint8)}
+
+
+class Leaving(Objects):
+    def finish(self):
+        raise SystemExit(0)
+
+
+class Wordless(Objects):
+    def finish(self):
+        raise Unscorable("")
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [("Failing", "it saw enough"), ("Broken", "IndexError"), ("Blind", "UsageError"),
-     ("Absent", "AttributeError")],
+     ("Absent", "AttributeError"), ("Objects", "no array of numbers"), ("Large", "70 MiB"),
+     ("Leaving", "SystemExit"), ("Wordless", "gave no reason")],
 )  # fmt: skip
 def test_a_spared_extractor_says_why_and_others_go_on(clip, monkeypatch, name, reason):
     module = ModuleType(ME)
-    for kind in (Failing, Broken, Blind):
+    for kind in (Failing, Broken, Blind, Objects, Large, Leaving, Wordless):
         setattr(module, kind.__name__, kind)
     if name == "Broken":
         Failing.__init__.__defaults__ = None
@@ -202,8 +345,9 @@ def test_a_spared_extractor_says_why_and_others_go_on(clip, monkeypatch, name, r
     _, found = examine(clip, {Kind.VIDEO: wanted}, trusted=True, spared=["x"])
     assert reason in withheld(found["x"])
     assert withheld(found["means"]) is None
-    with pytest.raises(Exception, match=r".*"):
-        examine(clip, {Kind.VIDEO: wanted}, trusted=True)
+    if name in ("Failing", "Broken", "Blind", "Absent"):  # the others matter in the sandbox only
+        with pytest.raises(Exception, match=r".*"):
+            examine(clip, {Kind.VIDEO: wanted}, trusted=True)
 
 
 def test_spared_in_the_sandbox_too(clip):

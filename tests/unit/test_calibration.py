@@ -20,6 +20,7 @@ from avsafe.calibration import (
     heatmap,
     platt,
     probability,
+    segment,
 )
 from avsafe.errors import UsageError
 from avsafe.types import EvidenceStatus
@@ -202,3 +203,25 @@ def test_false_discoveries_are_few_where_tiles_are_real():
 def test_heatmap_is_plain():
     found = heatmap(np.array([[1.0, math.nan]]), np.array([[True, False]]), (0, 0, 1, 1), fdr=0.05)
     assert json.loads(json.dumps(found))["llr"] == [[1.0, None]]
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_is_an_abstention(score):
+    condition = fit("toy", [0, 1, 0, 1, 4, 5, 4, 5.5], [False] * 4 + [True] * 4, list("aabbccdd"))
+    known = Calibration("toy", "image", "toy-1", (condition,))
+    found = evidence(known, condition, score, present="Signs", absent="None")
+    assert found.status is EvidenceStatus.ABSTAINED
+    assert (found.llr, found.probability, found.calibration_id) == (None, None, None)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e200])
+def test_what_is_no_number_lies_in_no_region(value):
+    region = Region.around(np.random.default_rng(0).normal(size=(40, 6)))
+    with np.errstate(all="ignore"):
+        assert (region.distance(np.full((2, 6), value)) > 1).all()
+
+
+def test_a_segment_without_numbers():
+    assert segment(0, 1, math.nan, flagged=False)["llr"] is None
+    with pytest.raises(ValueError, match="segment"):
+        segment(0, math.inf, 1.0, flagged=False)
