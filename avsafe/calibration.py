@@ -100,10 +100,12 @@ class Condition:
 
 
 def _flat(**changes: Any) -> Condition:
-    return Condition(**({"name": "flat", "slope": 0.0, "intercept": 0.0, "threshold": math.inf,
+    values: dict[str, Any] = {
+        "name": "flat", "slope": 0.0, "intercept": 0.0, "threshold": math.inf,
         "false_positive_rate": 1.0, "false_positive_upper": 1.0, "true_positive_rate": 0.0,
-        "n_real": 0, "n_synthetic": 0, "n_real_sources": 0, "n_synthetic_sources": 0, "ece": 0.0}
-        | changes))  # fmt: skip
+        "n_real": 0, "n_synthetic": 0, "n_real_sources": 0, "n_synthetic_sources": 0, "ece": 0.0,
+    }  # fmt: skip
+    return Condition(**values | changes)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class Panel:
 
     detectors: Mapping[str, Detector]
     missing: Mapping[str, AvsafeError]
+    named: frozenset[str] = frozenset()  # asked for by name: of these a word is owed
 
     def extractors(self, kind: Kind) -> dict[str, str]:
         """Every extractor that detectors of media of this kind need, under its own target."""
@@ -54,8 +55,10 @@ class Panel:
         """
         found = [
             _judged(name, one, media, features)
-            for name, one in self.detectors.items()
             if media.kind in one.kinds
+            else abstention(f"detector.{name}", one.modality, _other(media.kind, one.kinds))
+            for name, one in self.detectors.items()
+            if media.kind in one.kinds or name in self.named
         ]
         found += [findings.failed(f"detector.{name}", why) for name, why in self.missing.items()]
         together = fusion.statement(found)
@@ -98,16 +101,24 @@ def convene(names: Iterable[str] = (ALL,), home: Home | None = None) -> Panel:
                 )
             else:
                 detectors[name] = one
-    return Panel(detectors, missing)
+    return Panel(detectors, missing, frozenset(wanted - {DOMAIN}))
 
 
-def _check(name: str, one: Detector) -> None:
+def _other(kind: Kind, kinds: Iterable[Kind]) -> str:
+    """
+    >>> _other(Kind.IMAGE, (Kind.AUDIO, Kind.VIDEO))
+    'this is a file of kind image; it needs audio or video'
+    """
+    return f"this is a file of kind {kind}; it needs {' or '.join(kinds)}"
+
+
+def _check(name: str, one: Any) -> None:
     """Raises UsageError for a plugin that does not say what ``types.Detector`` asks of it."""
     kinds, modality, extractors = one.kinds, one.modality, one.extractors
     if not isinstance(kinds, tuple | list) or not all(isinstance(kind, Kind) for kind in kinds):
         wrong = "kinds are not a tuple of types.Kind"
     elif not isinstance(modality, str) or (modality == DOMAIN) != (name == DOMAIN):
-        wrong = f"modality {modality!r} is no text, or that of another"
+        wrong = f'modality is {modality!r}; expected a text, and "domain" of the domain gate alone'
     elif not isinstance(extractors, Mapping):
         wrong = "extractors are no mapping"
     elif not all(isinstance(t, str) and t.isprintable() for t in extractors.values()):
@@ -171,7 +182,7 @@ def _unfit(found: Any, source: str) -> str | None:
     if found.probability is not None and not 0 <= found.probability <= 1:
         return f"its probability is {found.probability}."
     try:
-        json.dumps(dict(found.details), allow_nan=False)
+        json.dumps(dict(found.details))
     except (TypeError, ValueError, RecursionError) as error:
         return f"its details are no plain JSON ({error})."
     return None

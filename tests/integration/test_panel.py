@@ -107,6 +107,18 @@ def test_names_choose_who_is_heard(installed, clip, tmp_path):
         verify(clip, lookup, detectors=["nobody"])
 
 
+def test_who_was_named_and_does_not_look_at_such_files_says_so(installed, tmp_path):
+    installed(Fixed("a", 9.0), Fixed("b"))
+    path = tmp_path / "still.png"
+    media.encode(testing.still(64, 48), path)
+    lookup = Lookup(Home(tmp_path / "home"))
+    found = by_source(verify(path, lookup, detectors=["a"]))
+    assert found["detector.a"].status is EvidenceStatus.ABSTAINED
+    assert "kind image; it needs video" in found["detector.a"].summary
+    assert found["detectors"].status is EvidenceStatus.ABSTAINED
+    assert not {s for s in by_source(verify(path, lookup)) if s.startswith("detector")}
+
+
 @pytest.mark.parametrize("error", [MissingExtra("pip install it"), ValueError("shape"), KeyError()])
 def test_a_failure_stays_its_own(installed, clip, tmp_path, error):
     installed(Fixed("bad", error=error), Fixed("good"))
@@ -176,7 +188,6 @@ ANSWERS = {
     "a status in words": told("detector.bad", "PRESENT"),
     "no sentence": told("detector.bad", summary=" "),
     "an array": told("detector.bad", details={"x": np.zeros(2)}),
-    "no JSON": told("detector.bad", details={"x": float("inf")}),
     "details that are none": told("detector.bad", details=["modality"]),
 }
 

@@ -291,3 +291,16 @@ def test_real_lips_with_their_own_sound_and_with_another(shared_media: Path) -> 
     condition, _ = detector.nearest(detector.loaded()[0], 3.0)
     assert max(own) < min(other)
     assert max(own) < condition.threshold
+
+
+def test_a_metric_that_lacks_a_package_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = importlib.metadata.EntryPoint("lip_sync", "no_such_package:Metric", "avsafe.metrics")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: (point,))
+    with pytest.raises(MissingExtra, match="'no_such_package', which is not installed"):
+        lips.metric()
+
+
+def test_a_score_that_is_no_number_is_not_judged() -> None:
+    known, _ = detector.loaded()
+    found = detector.said(known, known.conditions[0], math.inf, IN_SYNC, 0.0, {})
+    assert (found.status, found.llr, found.probability) == (ABSTAINED, None, None)

@@ -21,7 +21,7 @@ import numpy as np
 from avsafe import calibration
 from avsafe.calibration import Calibration, Condition, abstention, segment
 from avsafe.errors import MissingExtra, Unscorable
-from avsafe.types import Evidence, Features, Kind, Media
+from avsafe.types import Evidence, EvidenceStatus, Features, Kind, Media
 from avsafe_detectors import domain
 from avsafe_detectors.audio_visual import events, lips
 from avsafe_detectors.audio_visual.lips import HZ, Found, Talk
@@ -174,6 +174,8 @@ def said(
     """Evidence in words that claim no more than was measured."""
     base = calibration.evidence(known, condition, score, present="", absent="",
                                 distance=distance, details=details)  # fmt: skip
+    if base.status is EvidenceStatus.ABSTAINED:
+        return base
     mismatch = condition.llr(score)
     llr = weighed(mismatch)
     tail = (

@@ -53,8 +53,14 @@ def metric() -> Metric:
             f"whether lips follow a sound is judged by the metric {NAME!r}, which is not installed "
             f"(found: {', '.join(sorted(known)) or 'no metric'}). Run: pip install 'avsafe[bench]'"
         )
-    found: Metric = known[NAME].load()()
-    found.prepare()
+    try:
+        found: Metric = known[NAME].load()()
+        found.prepare()
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"the metric {NAME!r}, which judges whether lips follow a sound, needs the package "
+            f"{error.name!r}, which is not installed. Run: pip install 'avsafe[bench]'"
+        ) from error
     return found
 
 
