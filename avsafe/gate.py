@@ -27,6 +27,7 @@ from avsafe.errors import UsageError
 from avsafe.settlement import refuse_unless_allowed, settled
 from avsafe.staging import final_path, open_stage
 from avsafe.types import (
+    RELEASING,
     Cancelled,
     GenerationRequest,
     Generator,
@@ -104,6 +105,7 @@ def generate(
                 timestamp_url=workspace.timestamp_url,
                 consume=True,
             )
+        progress(1.0, RELEASING)
         if cancelled():  # until here nothing is released; from here on it is
             raise CancelledError("Stopped before the release.")
         released = claims.release(stage, raw, decision, manifest, signed, marked, meter)

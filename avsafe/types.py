@@ -37,6 +37,9 @@ Progress = Callable[[float, str], None]
 Cancelled = Callable[[], bool]
 
 
+RELEASING = "release"  # the stage in which the gate asks for the last time whether to stop
+
+
 def no_progress(fraction: float, stage: str) -> None:
     """A Progress that shows nothing."""
 

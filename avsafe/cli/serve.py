@@ -37,7 +37,8 @@ def serve(
     With --generate also the gateway: the OpenAI shapes of video and image generation, for users
     that `avsafe users add` made; every job goes through the gate. Nothing of an upload is kept.
     Settings come from the environment, each AVSAFE_SERVE_NAME: MAX_UPLOAD_MB, AT_ONCE, WAITING,
-    RECEIVE_S, DETECTORS, GENERATORS, KEEP_DAYS, FEEDBACK, OPERATOR (docs/server.md).
+    RECEIVE_S, DETECTORS, GENERATORS, KEEP_DAYS, TEAM_JOBS, WAIT_S, FEEDBACK, OPERATOR
+    (docs/server.md).
 
     Example: AVSAFE_SERVE_MAX_UPLOAD_MB=200 avsafe serve --port 8080 --generate
     """

@@ -1,4 +1,4 @@
-"""``avsafe users``: who may use the service, in which team and role; ``avsafe work``."""
+"""``avsafe users``: who may use the service, in which team and role."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def list_(as_json: Json = False) -> None:
 def suspend(
     name: Name, undo: Annotated[bool, typer.Option("--undo", help="Let the user in again.")] = False
 ) -> None:
-    """Have the policy deny whatever a user asks."""
+    """A suspended user may look, and nothing else; the policy denies what was asked before."""
     with _people() as people:
         people.suspend(name, not undo)
 

@@ -25,7 +25,7 @@ from avsafe.registry.database import Database
 from avsafe.server import pages, resolution
 from avsafe.server.analysis import Analyses
 from avsafe.server.gateway import gateway
-from avsafe.server.plain import verdict_json
+from avsafe.server.plain import told, verdict_json, where
 from avsafe.server.settings import Settings
 from avsafe.server.team import team_pages
 from avsafe.server.uploads import BadUpload, Upload, received, sweep
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 Most = Annotated[int, Query(ge=1, le=resolution.MOST, alias="maxResults")]
 UPLOADS = "uploads"  # in the state folder
+_SHORT = ("/matches/byBinding", "/api/reviews")
+_SHORT_BYTES, _SHORT_S = 64 * 1024, 30.0
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -49,6 +51,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 
@@ -85,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.add_middleware(Short)
     app.add_middleware(Headers)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
 
@@ -109,8 +113,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.exception_handler(AvsafeError)
     async def failed(_: Request, error: AvsafeError) -> Response:
-        status = 400 if isinstance(error, UsageError) else 500
-        return JSONResponse(_error(type(error).__name__, str(error)), status)
+        if isinstance(error, UsageError):
+            return JSONResponse(_error("UsageError", told(error, settings.home.root)), 400)
+        _log.error("a request failed: %s", where(error))
+        return JSONResponse(_error(type(error).__name__, "Something failed on our side."), 500)
 
     @app.exception_handler(404)
     async def not_found(request: Request, _: Exception) -> Response:
@@ -198,7 +204,10 @@ def create_app(settings: Settings) -> FastAPI:
                 record = registry.by_manifest(manifest_id) if registry else None
             return record.manifest if record is not None else None
 
-        data = await asyncio.to_thread(stored)
+        if len(manifest_id) > 300 or not manifest_id.isprintable():
+            data = None
+        else:
+            data = await asyncio.to_thread(stored)
         if data is None:
             return JSONResponse(_error("not-found", "No release has that manifest."), 404)
         return Response(data, media_type=resolution.MEDIA_TYPE)
@@ -242,6 +251,46 @@ class Headers:
             await send(message)
 
         await self._app(scope, receive, sent if scope["type"] == "http" else send)
+
+
+class Short:
+    """Bounds the body of routes whose JSON the framework reads whole, in length and in time."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(_SHORT):
+            await self._app(scope, receive, send)
+            return
+        body = bytearray()
+        try:
+            async with asyncio.timeout(_SHORT_S):
+                while True:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        return  # it hung up
+                    body += message.get("body", b"")
+                    if len(body) > _SHORT_BYTES:
+                        answer = JSONResponse(_error("too-large", "The body is too long."), 413)
+                        await answer(scope, receive, send)
+                        return
+                    if not message.get("more_body", False):
+                        break
+        except TimeoutError:
+            answer = JSONResponse(_error("too-slow", "The body took too long."), 408)
+            await answer(scope, receive, send)
+            return
+        given = False
+
+        async def once() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+        await self._app(scope, once, send)
 
 
 def _page_routes(

@@ -8,6 +8,7 @@ come under the role that they play. Who asks is never among them.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -42,6 +43,8 @@ DEFAULT_GENERATOR = {
     Task.TALKING_HEAD: "talking-head",
 }
 LONGEST_PROMPT = 8000
+MOST_CONSENTS = 50
+DEEPEST = 6  # lists and objects inside of parameters
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
 
@@ -62,12 +65,15 @@ def video(
 def image(fields: Mapping[str, Any], offered: Collection[str]) -> dict[str, Any]:
     """Body of ``POST /v1/images/generations``. Raises UsageError."""
     _known(fields, IMAGE_FIELDS)
+    for name, only in (("response_format", "b64_json"), ("output_format", "png")):
+        if _text(fields, name) not in ("", only):
+            raise UsageError(f"{name} is {only} here.")
     return _common(fields, Task.TEXT_TO_IMAGE, offered) | {"duration_s": None, "inputs": []}
 
 
 def count(fields: Mapping[str, Any]) -> int:
     """How many pictures."""
-    return int(_number(fields.get("n") or 1, "n", 1, 4))
+    return int(_number(1 if fields.get("n") is None else fields["n"], "n", 1, 4))
 
 
 def keep_inputs(asked: dict[str, Any], form: Form | None, folder: Path) -> None:
@@ -128,7 +134,7 @@ def _common(fields: Mapping[str, Any], task: Task, offered: Collection[str]) -> 
         "prompt": _text(fields, "prompt", LONGEST_PROMPT),
         "negative_prompt": _text(fields, "negative_prompt", LONGEST_PROMPT),
         "purpose": _text(fields, "purpose") or "general",
-        "seed": int(_number(fields.get("seed") or 0, "seed", 0, 2**63 - 1)),
+        "seed": _seed(fields.get("seed")),
         "consent_ids": _list(fields.get("consent_ids")),
         "parameters": _parameters(fields.get("parameters")),
         "width": width,
@@ -185,17 +191,32 @@ def _text(fields: Mapping[str, Any], name: str, longest: int = 200) -> str:
         raise UsageError(f"{name} has {len(value)} letters; at most {longest} are read.")
     if any("\ud800" <= c <= "\udfff" for c in value):
         raise UsageError(f"{name} is not valid UTF-8.")
+    if "\x00" in value:
+        raise UsageError(f"{name} holds a NUL.")
     return value
 
 
 def _number(value: Any, name: str, low: float, high: float) -> float:
     try:
         found = float(value) if not isinstance(value, bool) else float("nan")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = float("nan")
     if not low <= found <= high:
         raise UsageError(f"{name} is a number from {low:g} to {high:g}.")
     return found
+
+
+def _seed(value: Any) -> int:
+    """Whole, and not through a float: it would change what is beyond 2**53."""
+    if value in (None, ""):
+        return 0
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise UsageError(f"seed is a number from 0 to {2**63 - 1}.")
+    return value
 
 
 def _size(text: str) -> tuple[int | None, int | None]:
@@ -213,7 +234,12 @@ def _list(value: Any) -> list[str]:
     found = value.split(",") if isinstance(value, str) else value
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise UsageError("consent_ids is a list of texts.")
-    return [one.strip() for one in found if one.strip()][:50]
+    named = [one.strip() for one in found if one.strip()]
+    if len(named) > MOST_CONSENTS:
+        raise UsageError(f"A request names at most {MOST_CONSENTS} consents.")
+    for one in named:
+        _text({"consent_ids": one}, "consent_ids")
+    return named
 
 
 def _parameters(value: Any) -> dict[str, Any]:
@@ -222,8 +248,27 @@ def _parameters(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UsageError("parameters is a JSON object.") from None
     if not isinstance(value, dict):
         raise UsageError("parameters is a JSON object.")
+    _plain(value, DEEPEST)
     return value
+
+
+def _plain(value: Any, deepest: int) -> None:
+    """Raises UsageError for what no database takes and no generator asks for."""
+    if isinstance(value, dict | list):
+        if not deepest:
+            raise UsageError("parameters is nested too deeply.")
+        if isinstance(value, dict):
+            _plain(list(value), deepest)
+            value = list(value.values())
+        for one in value:
+            _plain(one, deepest - 1)
+    elif isinstance(value, str):
+        _text({"parameters": value}, "parameters", LONGEST_PROMPT)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UsageError("parameters holds a number that is none.")
+    elif isinstance(value, int) and abs(value) >= 2**63:
+        raise UsageError("parameters holds a number that is too large.")

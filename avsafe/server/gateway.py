@@ -34,13 +34,16 @@ from avsafe.server.jobs import (
     DENIED,
     ENDED,
     FAILED,
+    IMAGES,
     QUEUED,
     RELEASED,
     REVIEW,
     RUNNING,
+    VIDEOS,
     Conflict,
     Job,
     Jobs,
+    TooMany,
     new_id,
 )
 from avsafe.server.people import GENERATE, Identity, NotAllowed, NotAuthenticated, People
@@ -53,6 +56,7 @@ STATUS = {
     DENIED: "failed", FAILED: "failed", CANCELLED: "failed",
 }  # fmt: skip
 _LONGEST_JSON = 1 << 20
+_JSON_S = 30.0
 _LOOK_S = 0.2
 
 
@@ -61,6 +65,7 @@ class Review(BaseModel):
 
     decision: Literal["approve", "deny"]
     reason: str = Field(min_length=1, max_length=2000)
+    rules: list[str] | None = Field(None, description="that were looked at; others stop it")
 
 
 async def identity(request: Request) -> Identity:
@@ -99,16 +104,17 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         key = request.headers.get("idempotency-key") or None
         if key is not None and len(key) > 255:
             raise UsageError("An idempotency key has at most 255 letters.")
+        await asyncio.to_thread(_room, jobs, who.team, settings.team_jobs)
         async with _asked(request, settings, uploads) as (fields, form):
             wanted = await asyncio.to_thread(asked.video, fields, settings.offered, form)
             job_id = new_id()
             folder = worker.folder_of(settings, job_id)
-            await asyncio.to_thread(asked.keep_inputs, wanted, form, folder)
 
             def add() -> tuple[Job, bool]:
+                asked.keep_inputs(wanted, form, folder)
                 return jobs.add(
-                    who.account.id, who.team, "videos", wanted,
-                    idempotency_key=key, job_id=job_id,
+                    who.account.id, who.team, VIDEOS, wanted,
+                    idempotency_key=key, job_id=job_id, most=settings.team_jobs,
                 )  # fmt: skip
 
             try:
@@ -131,7 +137,7 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         found = await asyncio.to_thread(
             lambda: jobs.list(
                 who.team, limit=limit + 1, after=after, newest_first=order == "desc",
-                endpoint="videos",
+                endpoint=VIDEOS,
             )
         )  # fmt: skip
         data = [video_json(job, settings) for job in found[:limit]]
@@ -164,14 +170,15 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         if variant == "thumbnail":
             still = await asyncio.to_thread(pages.still, path)
             return Response(still, media_type="image/webp")
-        return FileResponse(path, media_type="video/mp4", filename=f"{job.id}.mp4")
+        kind = "image/png" if path.suffix == ".png" else "video/mp4"
+        return FileResponse(path, media_type=kind, filename=f"{job.id}{path.suffix}")
 
     @router.post("/v1/videos/{video_id}/cancel")
     async def cancel(video_id: str, who: Who) -> dict[str, Any]:
         """Stop it: at once while it waits, within its next step while it runs."""
         who.must(GENERATE)
         job = await mine(video_id, who)
-        return video_json(await asyncio.to_thread(jobs.cancel, job.id), settings)
+        return video_json(await asyncio.to_thread(stop, jobs, settings, job.id), settings)
 
     @router.delete("/v1/videos/{video_id}")
     async def delete(video_id: str, who: Who) -> dict[str, Any]:
@@ -185,6 +192,9 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
 
     # ------------------------------------------------------------ images
 
+    def add_picture(who: Identity, wanted: dict[str, Any]) -> Job:
+        return jobs.add(who.account.id, who.team, IMAGES, wanted, most=settings.team_jobs)[0]
+
     @router.post("/v1/images/generations", openapi_extra=_IMAGE_BODY)
     async def images(request: Request, who: Who) -> Response:
         """Pictures, signed and marked, as base64 PNG. Waits until they are made."""
@@ -194,9 +204,15 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         found = []
         for number in range(asked.count(fields)):
             one = wanted | {"seed": wanted["seed"] + number}
-            job, _ = await asyncio.to_thread(jobs.add, who.account.id, who.team, "images", one)
+            job = await asyncio.to_thread(add_picture, who, one)
             try:
-                job = await _ended(jobs, job)
+                job = await _ended(jobs, job, settings.wait_s)
+                if job.state in (QUEUED, RUNNING):
+                    late = failure("busy", "It was not made in time: nobody works here, or too "
+                                   "many jobs wait. Try again later.", 503,
+                                   kind="generation_error")  # fmt: skip
+                    late.headers["Retry-After"] = "60"
+                    return late
                 if job.state != RELEASED or job.output is None:
                     return _refused(job)
                 path = worker.folder_of(settings, job.id) / job.output
@@ -256,9 +272,10 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         done = await asyncio.to_thread(
             lambda: jobs.decide(
                 job.id, approved=review.decision == "approve", reviewer=who.account.name,
-                reason=review.reason,
+                reason=review.reason, seen=review.rules,
             )
         )  # fmt: skip
+        await asyncio.to_thread(_tidy, settings, done)
         return review_json(done)
 
     # ------------------------------------------------------------ errors
@@ -272,6 +289,12 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
     @app.exception_handler(NotAllowed)
     async def no_scope(_: Request, error: NotAllowed) -> Response:
         return failure("not_allowed", str(error), 403, kind="permission_error")
+
+    @app.exception_handler(TooMany)
+    async def too_many(_: Request, error: TooMany) -> Response:
+        answer = failure("too_many_jobs", str(error), 429, kind="rate_limit_error")
+        answer.headers["Retry-After"] = "60"
+        return answer
 
     @app.exception_handler(NoSuchJob)
     async def no_job(_: Request, error: NoSuchJob) -> Response:
@@ -351,12 +374,32 @@ def _refused(job: Job) -> JSONResponse:
                    if status == 403 else "generation_error", **more)  # fmt: skip
 
 
-async def _ended(jobs: Jobs, job: Job) -> Job:
+def _room(jobs: Jobs, team: str, most: int) -> None:
+    """Raises TooMany, before a body is read."""
+    if jobs.unfinished(team) >= most:
+        raise TooMany(f"{most} jobs of this team have not ended: wait, or cancel some.")
+
+
+def stop(jobs: Jobs, settings: Settings, job_id: str) -> Job:
+    """Cancel a job; its inputs go with it, unless a worker still reads them."""
+    job = jobs.cancel(job_id)
+    _tidy(settings, job)
+    return job
+
+
+def _tidy(settings: Settings, job: Job) -> None:
+    if job.state in ENDED:
+        worker.forget_inputs(settings, job.id)
+
+
+async def _ended(jobs: Jobs, job: Job, within_s: float) -> Job:
+    """The job when it has ended or waits for review, or as it is when time is up."""
+    until = time.monotonic() + within_s
     while True:
         found = await asyncio.to_thread(jobs.get, job.id)
         if found is None:
             return job
-        if found.state in (*ENDED, REVIEW):
+        if found.state in (*ENDED, REVIEW) or time.monotonic() > until:
             return found
         await asyncio.sleep(_LOOK_S)
 
@@ -391,10 +434,14 @@ async def _asked(
 
 async def _json(request: Request) -> dict[str, Any]:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _LONGEST_JSON:
-            raise BadUpload(413, "too-large", "The request is too long.")
+    try:
+        async with asyncio.timeout(_JSON_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _LONGEST_JSON:
+                    raise BadUpload(413, "too-large", "The request is too long.")
+    except TimeoutError:
+        raise BadUpload(408, "too-slow", "The request took too long.") from None
     try:
         found = json.loads(bytes(body))
     except (ValueError, RecursionError):

@@ -10,14 +10,16 @@ counts only while the lease is its own.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, null, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from avsafe.errors import AvsafeError, RegistryError, UsageError
@@ -27,12 +29,19 @@ from avsafe.registry.schema import jobs
 QUEUED, RUNNING, REVIEW = "queued", "running", "review"
 RELEASED, DENIED, FAILED, CANCELLED = "released", "denied", "failed", "cancelled"
 ENDED = (RELEASED, DENIED, FAILED, CANCELLED)
+# Endpoints. A program waits for IMAGES and takes them; PICTURES were asked for on the pages.
+VIDEOS, IMAGES, PICTURES = "videos", "images", "pictures"
+_ID = re.compile(r"video_[0-9a-f]{32}")
 LEASE_S = 60.0
 MAX_ATTEMPTS = 3
 
 
 class Lost(AvsafeError):
     """The lease ran out and another worker has the job."""
+
+
+class TooMany(AvsafeError):
+    """The team has as many unfinished jobs as it may have."""
 
 
 class Conflict(UsageError):
@@ -46,7 +55,7 @@ class Job:
     updated_at: datetime
     user_id: str
     team: str
-    endpoint: str  # videos | images
+    endpoint: str
     request: Mapping[str, Any]
     state: str
     progress: int = 0  # percent
@@ -79,12 +88,16 @@ class Jobs:
         *,
         idempotency_key: str | None = None,
         job_id: str | None = None,
+        most: int | None = None,
     ) -> tuple[Job, bool]:
         """Queue a job; with a key that the user gave before, the job of then and False.
 
-        Raises Conflict when that one asked for something else.
+        The key counts within the team. Raises Conflict when that one asked for something else,
+        TooMany when ``most`` jobs of the team have not ended.
         """
         now = datetime.now(UTC)
+        if idempotency_key is not None:  # as a hash: it may be anything, and is of one team
+            idempotency_key = hashlib.sha256(f"{team}/{idempotency_key}".encode()).hexdigest()
         values = {
             "id": job_id or new_id(),
             "created_at": now,
@@ -104,6 +117,8 @@ class Jobs:
             with self._database.writing() as connection:
                 if earlier := _earlier(connection, user_id, idempotency_key):
                     return _same(earlier, endpoint, request), False
+                if most is not None and _unfinished(connection, team) >= most:
+                    raise TooMany(f"{most} jobs of this team have not ended: wait, or cancel some.")
                 connection.execute(insert(jobs).values(values))
                 return _get(connection, str(values["id"])), True
         except RegistryError as error:  # two requests with one key in the same instant
@@ -117,6 +132,8 @@ class Jobs:
 
     def get(self, job_id: str, team: str | None = None) -> Job | None:
         """One job; None when there is none, or it is another team's."""
+        if not _ID.fullmatch(job_id):
+            return None
         with self._database.reading() as connection:
             row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
         job = _job(row) if row is not None else None
@@ -138,6 +155,8 @@ class Jobs:
             query = query.where(jobs.c.endpoint == endpoint)
         with self._database.reading() as connection:
             if after is not None:
+                if not _ID.fullmatch(after):
+                    return ()
                 row = connection.execute(select(jobs).where(jobs.c.id == after)).first()
                 if row is None or team not in (None, row.team):
                     return ()
@@ -158,6 +177,19 @@ class Jobs:
         query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
         with self._database.reading() as connection:
             return {state: int(n) for state, n in connection.execute(query)}
+
+    def unfinished(self, team: str) -> int:
+        """How many jobs of a team have not ended."""
+        with self._database.reading() as connection:
+            return _unfinished(connection, team)
+
+    def released_by(self, team: str, release_ids: Iterable[str]) -> frozenset[str]:
+        """Which of these releases are of the team's jobs."""
+        query = select(jobs.c.release_id).where(
+            jobs.c.team == team, jobs.c.release_id.in_(tuple(release_ids))
+        )
+        with self._database.reading() as connection:
+            return frozenset(connection.execute(query).scalars())
 
     # ------------------------------------------------------------ for workers
 
@@ -238,6 +270,35 @@ class Jobs:
             if not connection.execute(update(jobs).where(_mine(job)).values(values)).rowcount:
                 raise Lost(f"Job {job.id} is no longer this worker's.")
 
+    # ------------------------------------------------------------ what time takes away
+
+    def expire(self, before: datetime, abandoned_before: datetime) -> tuple[str, ...]:
+        """Take jobs that ended before ``before`` out, with their prompts; their ids.
+
+        A review that nobody decided until then ends. A picture that a program waited for and did
+        not fetch (it, or the server, went away) goes at ``abandoned_before``.
+        """
+        ended = jobs.c.state.in_(ENDED)
+        left = and_(jobs.c.endpoint == IMAGES, jobs.c.approval.is_(null()))
+        gone = or_(
+            and_(ended, jobs.c.finished_at < before),
+            and_(ended, left, jobs.c.finished_at < abandoned_before),
+            and_(jobs.c.state == QUEUED, left, jobs.c.created_at < abandoned_before),
+        )
+        stale = and_(jobs.c.state == REVIEW, jobs.c.updated_at < before)
+        with self._database.reading() as connection:  # mostly there is nothing
+            if connection.execute(select(jobs.c.id).where(or_(gone, stale))).first() is None:
+                return ()
+        error = {"code": "review_expired", "message": "Nobody looked at it in time."}
+        with self._database.writing() as connection:
+            found = tuple(connection.execute(select(jobs.c.id).where(gone).limit(1000)).scalars())
+            connection.execute(delete(jobs).where(jobs.c.id.in_(found)))
+            for job_id in connection.execute(select(jobs.c.id).where(stale)).scalars().all():
+                _end(connection, job_id, DENIED, error=error)
+        if found:
+            self._database.truncate_log()
+        return found
+
     # ------------------------------------------------------------ for people
 
     def cancel(self, job_id: str) -> Job:
@@ -255,10 +316,14 @@ class Jobs:
                 _end(connection, job_id, CANCELLED)
             return _get(connection, job_id)
 
-    def decide(self, job_id: str, *, approved: bool, reviewer: str, reason: str) -> Job:
+    def decide(
+        self, job_id: str, *, approved: bool, reviewer: str, reason: str,
+        seen: Iterable[str] | None = None,
+    ) -> Job:  # fmt: skip
         """End a review: approved, the job is queued again with who said so; or it is denied.
 
-        Raises UsageError when it does not wait for review, or no reason is given.
+        ``seen`` are the rules that the reviewer was shown. Raises UsageError when it does not wait
+        for review, no reason is given, or other rules ask for it meanwhile.
         """
         if not reason.strip():
             raise UsageError("A review needs a reason.")
@@ -270,6 +335,8 @@ class Jobs:
             said = {"reviewer": reviewer, "reason": reason.strip()[:2000], "at": now.isoformat()}
             if approved:
                 rules = list((job.decision or {}).get("rules", []))
+                if seen is not None and set(rules) != set(seen):
+                    raise UsageError("Other rules ask for a review now. Load it again.")
                 values = {"state": QUEUED, "attempts": 0, "updated_at": now, "error": None,
                           "approval": said | {"rules": rules}}  # fmt: skip
                 connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
@@ -335,6 +402,11 @@ def _get(connection: Connection, job_id: str) -> Job:
 
 def _job(row: Row[Any]) -> Job:
     return Job(**row._mapping)
+
+
+def _unfinished(connection: Connection, team: str) -> int:
+    query = select(func.count()).where(jobs.c.team == team, jobs.c.state.not_in(ENDED))
+    return int(connection.execute(query).scalar_one())
 
 
 def _earlier(connection: Connection, user_id: str, key: str | None) -> Job | None:

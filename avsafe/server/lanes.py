@@ -198,7 +198,7 @@ def _ingredients(details: Mapping[str, Any], say: Words, depth: int = 0) -> Iter
             said = say.known(f"says:credential.{status}", status)
             kind = _text(one.get("format"))
             yield Ingredient(
-                " · ".join(part for part in (kind, said.format(issuer=issuer)) if part),
+                " · ".join(part for part in (kind, said.replace("{issuer}", issuer)) if part),
                 tuple(_ingredients(one, say, depth + 1)),
             )
 

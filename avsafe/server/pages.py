@@ -21,7 +21,7 @@ from avsafe import media
 from avsafe.errors import MissingExtra, UsageError
 from avsafe.server import lanes, report
 from avsafe.server.analysis import Analyses
-from avsafe.server.plain import verdict_json
+from avsafe.server.plain import verdict_json, where
 from avsafe.server.settings import Settings
 from avsafe.server.uploads import Upload
 from avsafe.server.words import Words, languages, words
@@ -105,8 +105,8 @@ def verdict(
                 if text != last:
                     yield render("step.html", settings, say, text=text)
                     last = text
-        except Exception:
-            _log.exception("an upload could not be answered")
+        except Exception as error:
+            _log.error("an upload could not be answered: %s", where(error))
             yield render("failed.html", settings, say, message=say("error:failed"))
         finally:
             if inside:
@@ -134,7 +134,7 @@ def _shown(settings: Settings, say: Words, upload: Upload, found: Verdict) -> st
         name=upload.name,
         size=size,
         sha256=found.sha256,
-        json=base64.b64encode(text.encode()).decode(),
+        json=base64.b64encode(text.encode(errors="backslashreplace")).decode(),
         pdf=base64.b64encode(paper).decode(),
     )
 

@@ -80,7 +80,9 @@ class Identity:
         )
 
     def must(self, scope: str) -> None:
-        """Raises NotAllowed."""
+        """Raises NotAllowed. Who is suspended may look, and nothing else."""
+        if self.account.suspended:
+            raise NotAllowed("The account is suspended.")
         if scope not in self.scopes:
             raise NotAllowed(f"This needs the scope {scope!r}; the key has: {self._said}.")
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import tempfile
+import traceback
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from avsafe.types import Verdict
@@ -25,6 +29,31 @@ def verdict_json(verdict: Verdict, name: str) -> dict[str, Any]:
         "evidence": [_plain(item) for item in verdict.evidence],
     }
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def told(error: BaseException, root: Path) -> str:
+    """What a client is told of an error: its sentence, without paths of this machine.
+
+    >>> told(ValueError("/srv/state/objects/jobs/x/in-image: no media."), Path("/srv/state"))
+    'a file here: no media.'
+    """
+    ours = {root, root.absolute(), Path(tempfile.gettempdir()), Path.home(), _CODE}
+    said = str(error)
+    for one in sorted(map(str, ours), key=len, reverse=True):
+        if len(one) > 1:
+            said = re.sub(re.escape(one) + r"(/[^\s'\":,;]*)?", "a file here", said)
+    return said
+
+
+def where(error: BaseException) -> str:
+    """For the log: kind and place of an error, without its sentence, which may quote a prompt or a
+    name."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames))
+    return f"{type(error).__name__} at {places or 'nowhere'}"
+
+
+_CODE = Path(__file__).parents[2]
 
 
 def _plain(value: Any) -> Any:

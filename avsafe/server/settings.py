@@ -37,12 +37,14 @@ class Settings:
     detectors: str = "all"
     generators: str = ",".join(EMBEDDED)  # what clients may name as "model"
     generate: bool = False  # the gateway beside the verify page (avsafe serve --generate)
-    keep_days: int = 30  # released files of jobs; after that only the registry knows them
+    keep_days: int = 30  # of a job that ended; after that only registry and ledger know of it
+    team_jobs: int = 100  # of one team that have not ended
+    wait_s: float = 300.0  # that a call for pictures waits for each
     feedback: str = ""  # mailto: or https: address for corrections; shown where it is set
     operator: str = ""  # who runs this service, shown at the foot
 
     def __post_init__(self) -> None:
-        for name in ("max_upload_mb", "at_once", "receive_s", "keep_days"):
+        for name in ("max_upload_mb", "at_once", "receive_s", "keep_days", "team_jobs", "wait_s"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"{PREFIX}{name.upper()} must be greater than zero.")
         if self.waiting < 0:

@@ -7,8 +7,10 @@ token besides. All pages work without JavaScript; one that waits reloads itself.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,11 +25,25 @@ from avsafe.errors import AvsafeError, UsageError
 from avsafe.media import sha256_of
 from avsafe.registry.database import Database
 from avsafe.server import asked, pages, worker
-from avsafe.server.jobs import ENDED, QUEUED, RELEASED, REVIEW, RUNNING, Job, Jobs, new_id
+from avsafe.server.gateway import stop
+from avsafe.server.jobs import (
+    ENDED,
+    PICTURES,
+    QUEUED,
+    RELEASED,
+    REVIEW,
+    RUNNING,
+    VIDEOS,
+    Job,
+    Jobs,
+    TooMany,
+    new_id,
+)
 from avsafe.server.people import AUDIT, GENERATE, Identity, NotAllowed, NotAuthenticated, People
 from avsafe.server.people import REVIEW as MAY_REVIEW
+from avsafe.server.plain import told
 from avsafe.server.settings import Settings
-from avsafe.server.uploads import Form, received
+from avsafe.server.uploads import BadUpload, Form, received
 from avsafe.server.words import Words, languages, words
 from avsafe.types import Task
 
@@ -36,6 +52,8 @@ if TYPE_CHECKING:
 
 COOKIE = "avsafe_session"
 LISTED = 50
+MOST_CASES = 50  # of one simulation
+_DAYS = re.compile(r"[0-9]{1,4}")
 
 
 class Visit:
@@ -93,6 +111,8 @@ class _Team:
 
     def _guarded(self, scope: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         async def guarded(request: Request) -> Response:
+            if _from_elsewhere(request):
+                return self._elsewhere()
             token = request.cookies.get(COOKIE, "")
             try:
                 who, csrf = await asyncio.to_thread(self._people.of_session, token)
@@ -118,10 +138,18 @@ class _Team:
                 return self._page(
                     visit, "team_error.html", status=404, message=visit.say("error:not-found")
                 )
+            except BadUpload as error:
+                said = visit.say(f"error:{error.code}", mb=self._settings.max_upload_mb)
+                return self._page(visit, "team_error.html", status=error.status, message=said)
             except AvsafeError as error:
-                return self._page(visit, "team_error.html", status=400, message=str(error))
+                status = 429 if isinstance(error, TooMany) else 400
+                said = told(error, self._settings.home.root)
+                return self._page(visit, "team_error.html", status=status, message=said)
 
         return guarded
+
+    def _elsewhere(self) -> Response:
+        return pages.error(self._settings, self._language, "elsewhere", 403)
 
     async def _login(self, request: Request) -> Response:
         return HTMLResponse(
@@ -129,6 +157,9 @@ class _Team:
         )
 
     async def _log_in(self, request: Request) -> Response:
+        if _from_elsewhere(request):  # nobody is logged in as somebody else behind their back
+            return self._elsewhere()
+        before = request.cookies.get(COOKIE, "")
         async with received(request, self._uploads, max_bytes=1, within_s=30.0, files=()) as form:
             key = form.texts.get("key", "").strip()
         try:
@@ -138,6 +169,8 @@ class _Team:
                 "team_login.html", self._settings, words(self._language), wrong=True
             )
             return HTMLResponse(body, 401)
+        if before:
+            await asyncio.to_thread(self._people.log_out, before)
         answer = RedirectResponse(f"/{self._language}/team/", 303)
         answer.set_cookie(
             COOKIE, token, httponly=True, samesite="strict", path="/",
@@ -167,14 +200,18 @@ class _Team:
         return self._page(visit, "team_jobs.html", rows=rows, reload_s=5 if waits else 0)
 
     async def _new(self, visit: Visit) -> Response:
-        return self._page(visit, "team_new.html", **await asyncio.to_thread(self._choices))
+        return self._page(
+            visit,
+            "team_new.html",
+            **await asyncio.to_thread(self._choices, visit.who.team),
+        )
 
-    def _choices(self) -> dict[str, Any]:
+    def _choices(self, team: str) -> dict[str, Any]:
         infos = [plugins.generator_info(name) for name in self._settings.offered]
         return {
             "models": [info for info in infos if info is not None],
             "tasks": sorted(asked.DEFAULT_GENERATOR),
-            "consents": [r for r in self._consent.list() if r.state(datetime.now(UTC)) == "live"],
+            "consents": [r for r in self._theirs(team) if r.state(datetime.now(UTC)) == "live"],
         }
 
     async def _create(self, visit: Visit, form: Form) -> Response:
@@ -185,6 +222,7 @@ class _Team:
         kept = Form(form.folder, files, {})
         picture = fields.get("task") == Task.TEXT_TO_IMAGE
         job_id = new_id()
+        folder, most = worker.folder_of(self._settings, job_id), self._settings.team_jobs
 
         def add() -> Job:
             offered = self._settings.offered
@@ -192,13 +230,17 @@ class _Team:
                 wanted = asked.image(fields, offered)
             else:
                 wanted = asked.video(fields, offered, kept)
-                asked.keep_inputs(wanted, kept, worker.folder_of(self._settings, job_id))
-            endpoint = "images" if picture else "videos"
+                asked.keep_inputs(wanted, kept, folder)
+            endpoint = PICTURES if picture else VIDEOS
             return self._jobs.add(
-                visit.who.account.id, visit.who.team, endpoint, wanted, job_id=job_id
+                visit.who.account.id, visit.who.team, endpoint, wanted, job_id=job_id, most=most
             )[0]
 
-        job = await asyncio.to_thread(add)
+        try:
+            job = await asyncio.to_thread(add)
+        except BaseException:
+            worker.forget_files(self._settings, job_id)
+            raise
         return RedirectResponse(visit.path("jobs", job.id), 303)
 
     async def _mine(self, visit: Visit, job_id: str) -> Job:
@@ -232,7 +274,7 @@ class _Team:
 
     async def _cancel(self, visit: Visit, form: Form, job_id: str) -> Response:
         job = await self._mine(visit, job_id)
-        await asyncio.to_thread(self._jobs.cancel, job.id)
+        await asyncio.to_thread(stop, self._jobs, self._settings, job.id)
         return RedirectResponse(visit.path("jobs", job.id), 303)
 
     async def _delete(self, visit: Visit, form: Form, job_id: str) -> Response:
@@ -265,9 +307,11 @@ class _Team:
         """An input as the browser may show it: decoded in the limited process, coded anew."""
         job = await self._mine(visit, job_id)
         inputs = list(job.request.get("inputs", ()))
-        if job.state != REVIEW or not number.isdecimal() or int(number) >= len(inputs):
+        if job.state != REVIEW or number not in map(str, range(len(inputs))):
             raise _Gone
         path = worker.folder_of(self._settings, job.id) / inputs[int(number)]["file"]
+        if not path.is_file():
+            raise _Gone
         still = await asyncio.to_thread(pages.still, path)
         return Response(still, media_type="image/webp")
 
@@ -278,24 +322,39 @@ class _Team:
         decision = form.texts.get("decision")
         if decision not in ("approve", "deny"):
             raise UsageError("Approve or deny.")
-        await asyncio.to_thread(
+        done = await asyncio.to_thread(
             lambda: self._jobs.decide(
                 job.id, approved=decision == "approve", reviewer=visit.who.account.name,
-                reason=form.texts.get("reason", ""),
+                reason=form.texts.get("reason", ""), seen=_several(form.texts.get("rules")),
             )
         )  # fmt: skip
+        if done.state in ENDED:
+            await asyncio.to_thread(worker.forget_inputs, self._settings, job.id)
         return RedirectResponse(visit.path("reviews"), 303)
 
     # ------------------------------------------------------------ consent
 
+    def _theirs(self, team: str) -> list[ConsentRecord]:
+        """What was entered in the team, and what the installation itself recorded for all."""
+        return [r for r in self._consent.list() if worker.of_team(r.granted_by, team)]
+
+    def _of_team(self, record_id: str, team: str, *, own: bool = False) -> ConsentRecord:
+        record = self._consent.get(record_id)
+        if record is None or not worker.of_team(record.granted_by, team):
+            raise _Gone
+        if own and "/" not in record.granted_by:
+            raise NotAllowed("Whoever runs this installation entered it, and withdraws it.")
+        return record
+
     async def _consents(self, visit: Visit) -> Response:
         now = datetime.now(UTC)
-        found = await asyncio.to_thread(self._consent.list)
+        found = await asyncio.to_thread(self._theirs, visit.who.team)
         states = [(record, record.state(now)) for record in found]
         rows = [
-            {"record": record, "state": state, "said": visit.say(f"team:consent-state:{state}")}
+            {"record": record, "state": state, "said": visit.say(f"team:consent-state:{state}"),
+             "own": "/" in record.granted_by}
             for record, state in states
-        ]
+        ]  # fmt: skip
         return self._page(visit, "team_consent.html", rows=rows)
 
     async def _consent_add(self, visit: Visit, form: Form) -> Response:
@@ -306,16 +365,16 @@ class _Team:
 
         def add() -> ConsentRecord:
             evidence = form.files.get("evidence")
-            days = texts.get("days", "365")
+            days = texts.get("days", "365").strip()
             return self._consent.add(
                 texts.get("subject", ""),
                 texts.get("modality", ""),
                 [sha256_of(file.path)],
-                granted_by=visit.who.account.name,
+                granted_by=f"{visit.who.team}/{visit.who.account.name}",
                 adult=texts.get("adult") == "yes",
                 purposes=_several(texts.get("purposes")) or ("general",),
                 generators=_several(texts.get("generators")) or ("*",),
-                duration=timedelta(days=int(days) if days.isdecimal() else 0),
+                duration=timedelta(days=int(days) if _DAYS.fullmatch(days) else 0),
                 evidence_sha256=sha256_of(evidence.path)
                 if evidence and evidence.size_bytes
                 else None,
@@ -330,13 +389,12 @@ class _Team:
 
     def _revoke(self, record_id: str, visit: Visit) -> None:
         """What waits on it ends at once; what runs is stopped by its worker."""
+        self._of_team(record_id, visit.who.team, own=True)
         self._consent.revoke(record_id)
         self._jobs.stop_for_consent(record_id, worker.REVOKED)
 
     async def _receipt(self, visit: Visit, record_id: str) -> Response:
-        record = await asyncio.to_thread(self._consent.get, record_id)
-        if record is None:
-            raise _Gone
+        record = await asyncio.to_thread(self._of_team, record_id, visit.who.team)
         name = f'attachment; filename="consent-{record.id}.jsonld"'
         return JSONResponse(
             receipt(record), media_type="application/ld+json", headers={"Content-Disposition": name}
@@ -358,17 +416,19 @@ class _Team:
                 simulated, self._settings.home.policy, base, cases, form.folder
             )
         except AvsafeError as error:
-            problem = str(error).replace(str(form.folder), "")
+            problem = told(error, self._settings.home.root)
         return self._page(
             visit, "team_policy.html", base=base, cases=cases, found=found, problem=problem
         )
 
     async def _ledger(self, visit: Visit) -> Response:
         asked_for = visit.request.query_params.get("release", "")
-        found = await asyncio.to_thread(self._entries, asked_for)
+        found = await asyncio.to_thread(self._entries, asked_for[:64], visit.who.team)
         return self._page(visit, "team_ledger.html", asked_for=asked_for, **found)
 
-    def _entries(self, asked_for: str) -> dict[str, Any]:
+    def _entries(self, asked_for: str, team: str) -> dict[str, Any]:
+        """The log is one for all teams: of another's entries only that they are there is shown, and
+        in a proof the hash of what they say."""
         from avsafe.ledger import Ledger
 
         home = self._settings.home
@@ -380,6 +440,8 @@ class _Team:
             start = 0 if release else max(0, len(ledger) - LISTED)
             rows = list(ledger.entries(release, start=start))[-LISTED:]
             proofs = ledger.prove(release) if release else ()
+            ids = {e.release_id for e in (*rows, *(p.entry for p in proofs))}
+            ours = self._jobs.released_by(team, ids)
             return {
                 "size": len(ledger),
                 "ok": checked.ok,
@@ -387,15 +449,30 @@ class _Team:
                 "rows": [
                     {"seq": e.seq, "time": e.time, "type": e.type, "release": e.release_id,
                      "said": e.body.get("status") or e.body.get("task") or ""}
+                    if e.release_id in ours
+                    else {"seq": e.seq, "time": e.time, "type": e.type, "release": "", "said": ""}
                     for e in reversed(rows)
                 ],
                 "proofs": [
-                    {"seq": p.entry.seq, "size": p.size, "root": p.root.hex(), "leaf": p.leaf,
+                    {"seq": p.entry.seq, "size": p.size, "root": p.root.hex(),
+                     "leaf": p.leaf if p.entry.release_id in ours else _hash_of(p.leaf),
                      "path": [one.hex() for one in p.path], "holds": p.holds(),
                      "checkpoint": p.checkpoint}
                     for p in proofs
                 ],
             }  # fmt: skip
+
+
+def _from_elsewhere(request: Request) -> bool:
+    """A form that another site sends in somebody's name: browsers say so on secure addresses. A
+    cookie of SameSite=Strict and a token of the session stand besides."""
+    if request.method != "POST":
+        return False
+    return request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+
+
+def _hash_of(leaf: str) -> str:
+    return f"SHA-256 {hashlib.sha256(leaf.encode()).hexdigest()}"
 
 
 class _Gone(Exception):
@@ -438,6 +515,8 @@ def simulated(folder: Path, base: str, cases: str, work: Path) -> list[dict[str,
         (edited / name).write_bytes((source / name).read_bytes())
     (edited / BASE).write_text(base, encoding="utf-8")
     after = Policy.load(edited)
+    if sum(1 for line in cases.splitlines() if line.strip()) > MOST_CASES:
+        raise UsageError(f"At most {MOST_CASES} requests are tried at once.")
     lines = work / "cases.jsonl"
     lines.write_text(cases, encoding="utf-8")
     found = []

@@ -7,6 +7,7 @@ file is only ever shown, never used as a path.
 from __future__ import annotations
 
 import asyncio
+import errno
 import secrets
 import shutil
 import time
@@ -25,6 +26,11 @@ FILE = "file"  # the field of a form that holds the one file; also what a bare b
 NAME_LENGTH = 120  # of the shown name
 _HEADERS = 16 * 1024  # bytes that the headers of all parts may have
 _TEXTS = 64 * 1024  # bytes that all texts of a form may have
+_PARTS = 64  # of a form
+_BETWEEN = 64 * 1024  # bytes of boundaries and line ends that a form may have beside its parts
+_SLOWEST = 2048  # bytes a second, on average after the first seconds: a slower sender holds a place
+_GRACE_S = 30.0
+_SPARE = 256 << 20  # bytes that stay free on the disk: the ledger and the registry write there too
 _STALE_S = 3600.0
 
 
@@ -72,21 +78,28 @@ async def received(
     """What a request brings, while the context is open; afterwards nothing of it is left.
 
     ``files`` are the fields that may be files; ``max_bytes`` is for all of them together. Raises
-    BadUpload: too large (413), another content type (415), too slow (408), broken form (400).
+    BadUpload: too large (413), another content type (415), too slow (408), broken form (400), no
+    room on the disk (503).
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes + _HEADERS + _TEXTS:
         raise _too_large(max_bytes)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if files and shutil.disk_usage(folder).free < _SPARE:
+        raise _no_room()
     own = folder / secrets.token_hex(16)
     own.mkdir(mode=0o700)
     try:
         with _Sink(own, max_bytes) as sink:
             try:
-                async with asyncio.timeout(within_s):
-                    await _take(request, sink, files)
+                async with asyncio.timeout(min(within_s, _GRACE_S)) as patience:
+                    await _take(_Paced(request, patience, within_s, max_bytes), sink, files)
             except TimeoutError:
                 raise BadUpload(408, "too-slow", "The upload took too long.") from None
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise _no_room() from None
+                raise
         yield sink.form
     finally:
         shutil.rmtree(own, ignore_errors=True)
@@ -164,21 +177,48 @@ def _too_large(max_bytes: int) -> BadUpload:
     return BadUpload(413, "too-large", f"The file has more than {max_bytes >> 20} MB.")
 
 
-async def _take(request: Request, sink: _Sink, files: Collection[str]) -> None:
+def _no_room() -> BadUpload:
+    return BadUpload(503, "no-room", "There is no room for it at the moment. Try again later.")
+
+
+class _Paced:
+    """The body of a request, that ends the patience of whoever reads it when it comes too slowly
+    or is longer than files and texts may be, whatever it holds."""
+
+    def __init__(
+        self, request: Request, patience: asyncio.Timeout, within_s: float, max_bytes: int
+    ) -> None:
+        self.headers = request.headers
+        self._request, self._patience, self._max_bytes = request, patience, max_bytes
+        self._began = asyncio.get_running_loop().time()
+        self._within_s = within_s
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._request.stream():
+            size += len(chunk)
+            if size > self._max_bytes + _HEADERS + _TEXTS + _BETWEEN:
+                raise _too_large(self._max_bytes)
+            allowed_s = min(self._within_s, _GRACE_S + size / _SLOWEST)
+            self._patience.reschedule(self._began + allowed_s)
+            yield chunk
+
+
+async def _take(body: _Paced, sink: _Sink, files: Collection[str]) -> None:
     """Stream the body into the sink."""
     from python_multipart.multipart import parse_options_header
 
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind == b"application/x-www-form-urlencoded":
-        raise BadUpload(415, "no-form", "Send the file as multipart/form-data or as the body.")
+    kind, options = parse_options_header(body.headers.get("content-type", ""))
     if kind == b"multipart/form-data":
         form = _Parts(options.get(b"boundary", b""), sink, files)
-        async for chunk in request.stream():
+        async for chunk in body.chunks():
             await asyncio.to_thread(form.feed, chunk)
         form.finish()
         return
-    sink.open_file(FILE, request.headers.get("x-filename", ""))
-    async for chunk in request.stream():
+    if kind == b"application/x-www-form-urlencoded" or FILE not in files:
+        raise BadUpload(415, "no-form", "Send a form as multipart/form-data.")
+    sink.open_file(FILE, body.headers.get("x-filename", ""))
+    async for chunk in body.chunks():
         await asyncio.to_thread(sink.write, chunk)
     sink.close_part()
 
@@ -196,6 +236,7 @@ class _Parts:
         self._headers: dict[bytes, bytes] = {}
         self._header_bytes = 0
         self._seen: set[str] = set()
+        self._count = 0
         self._inside, self._ended = False, False
         self._parser = MultipartParser(
             boundary,
@@ -225,6 +266,9 @@ class _Parts:
 
     def _begin(self) -> None:
         self._headers = {}
+        self._count += 1
+        if self._count > _PARTS:
+            raise BadUpload(400, "bad-form", f"The form has more than {_PARTS} parts.")
 
     def _field(self, data: bytes, start: int, end: int) -> None:
         self._key += self._counted(data[start:end])

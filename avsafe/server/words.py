@@ -70,9 +70,10 @@ class Words:
     def known(self, key: str, otherwise: str) -> str:
         """The text, or ``otherwise`` where there is none (names of plugins of others)."""
         try:
-            return str(self._find(key))
-        except KeyError:
+            found = self._find(key)
+        except (KeyError, TypeError):
             return otherwise
+        return found if isinstance(found, str) else otherwise
 
     def _find(self, key: str) -> Any:
         found: Any = self._table

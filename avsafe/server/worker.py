@@ -8,6 +8,7 @@ found under its name instead of being made again.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -16,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from avsafe.server import asked
 from avsafe.server.jobs import (
     CANCELLED,
     DENIED,
+    ENDED,
     FAILED,
     LEASE_S,
     RELEASED,
@@ -38,9 +40,10 @@ from avsafe.server.jobs import (
     Lost,
 )
 from avsafe.server.people import People
+from avsafe.server.plain import told, where
 from avsafe.server.settings import Settings
 from avsafe.staging import recover
-from avsafe.types import Decision
+from avsafe.types import RELEASING, Decision
 from avsafe.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ _log = logging.getLogger(__name__)
 JOBS = "jobs"  # folder in objects/, one folder a job
 BEAT_S = LEASE_S / 6
 IDLE_S = 0.5
+SWEEP_S = 900.0  # between two looks for what is kept no longer
+LEFT = {"code": "user_left", "message": "Who asked was suspended, or left the team."}
 REVOKED = {"code": "consent_revoked", "message": "A consent that it stands on was withdrawn."}
 
 
@@ -70,13 +75,41 @@ def run(settings: Settings, *, until_empty: bool = False) -> None:
         signal.signal(signal.SIGINT, stop)
     name = f"{os.getpid()}-{secrets.token_hex(4)}"
     home = settings.home.ensure()
+    swept_at = -math.inf
     with Database.open(home.registry) as database, open_workspace(home) as workspace:
         worker = Worker(name, settings, database, workspace, stopping)
         while not stopping.is_set():
+            if time.monotonic() - swept_at > SWEEP_S:
+                swept_at = time.monotonic()
+                sweep(settings, Jobs(database))
             if not worker.once():
                 if until_empty:
                     return
                 stopping.wait(IDLE_S)
+
+
+def sweep(settings: Settings, jobs: Jobs, now: datetime | None = None) -> int:
+    """Take away what is kept no longer: jobs that ended ``keep_days`` ago with prompt and files,
+    pictures that nobody fetched, inputs of jobs that ended, files without a job. How many folders
+    were removed."""
+    now = now or datetime.now(UTC)
+    hour = timedelta(hours=1)
+    abandoned = now - max(hour, timedelta(seconds=2 * settings.wait_s))
+    jobs.expire(now - timedelta(days=settings.keep_days), abandoned)
+    removed, root = 0, settings.home.objects / JOBS
+    for folder in root.iterdir() if root.is_dir() else ():
+        try:
+            job = jobs.get(folder.name)
+            if job is not None:
+                if job.state in ENDED:
+                    forget_inputs(settings, job.id)
+                continue
+            if now.timestamp() - folder.stat().st_mtime > hour.total_seconds():
+                shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
+        except OSError as error:
+            _log.warning("a folder of a job was not looked at: %s", type(error).__name__)
+    return removed
 
 
 class Worker:
@@ -104,12 +137,15 @@ class Worker:
             self._do(job)
         except Lost:
             _log.warning("job %s: another worker has it", job.id)
+        else:
+            after = self._jobs.get(job.id)
+            if after is None:
+                forget_files(self._settings, job.id)
+            elif after.state in ENDED:
+                forget_inputs(self._settings, job.id)
         return True
 
     def _do(self, job: Job) -> None:
-        if job.cancel:
-            self._jobs.end(job, CANCELLED)
-            return
         folder = folder_of(self._settings, job.id)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         workspace = self._workspace
@@ -118,15 +154,24 @@ class Worker:
             if (done := self._made_before(folder)) is not None:
                 self._jobs.end(job, RELEASED, **done)
                 return
+        if job.cancel:  # of a release that was complete it is too late
+            self._jobs.end(job, CANCELLED)
+            return
         for left in folder.glob("out-*"):
             left.unlink()
         identity = self._people.of_user(job.user_id, job.team)
+        given = visible(self._workspace.home.consent, job)
         with self._alive(job) as pulse:
             pulse.consents = tuple(job.request.get("consent_ids", ()))
             try:
                 if identity is None:
                     raise AvsafeError("The user is no longer in the team.")
-                wanted = asked.request(job.request, identity.principal, folder, job.approval)
+                wanted = asked.request(
+                    dict(job.request) | {"consent_ids": given},
+                    identity.principal,
+                    folder,
+                    job.approval,
+                )
                 made = gate.generate(
                     wanted,
                     folder / f"out-{job.attempts}{asked.suffix(job.request)}",
@@ -144,15 +189,19 @@ class Worker:
                 if pulse.revoked:
                     self._jobs.end(job, DENIED, error=REVOKED)
                     return
+                if pulse.left:
+                    self._jobs.end(job, DENIED, error=LEFT)
+                    return
                 if self._stopping.is_set() and not pulse.cancel:
                     self._jobs.give_back(job)
                 else:
                     self._jobs.end(job, CANCELLED)
             except AvsafeError as error:
-                problem = {"code": _code(error), "message": str(error)}
+                root = self._settings.home.root
+                problem = {"code": _code(error), "message": told(error, root)}
                 self._jobs.end(job, FAILED, error=problem)
             except Exception as error:
-                _log.exception("job %s failed", job.id)
+                _log.error("job %s failed: %s", job.id, where(error))
                 problem = {"code": "internal_error", "message": type(error).__name__}
                 self._jobs.end(job, FAILED, error=problem)
             else:
@@ -179,7 +228,7 @@ class Worker:
     @contextmanager
     def _alive(self, job: Job) -> Iterator[_Pulse]:
         register = ConsentRegister(self._workspace.home.consent)
-        pulse = _Pulse(self._jobs, job, self._stopping, register)
+        pulse = _Pulse(self._jobs, self._people, job, self._stopping, register)
         pulse.start()
         try:
             yield pulse
@@ -191,16 +240,21 @@ class _Pulse:
     """Says that the worker lives while the gate is busy, and hears when it is to stop."""
 
     def __init__(
-        self, jobs: Jobs, job: Job, stopping: threading.Event, register: ConsentRegister
+        self,
+        jobs: Jobs,
+        people: People,
+        job: Job,
+        stopping: threading.Event,
+        register: ConsentRegister,
     ) -> None:
-        self._jobs, self._job, self._stopping = jobs, job, stopping
+        self._jobs, self._people, self._job, self._stopping = jobs, people, job, stopping
         self._register = register
         self.consents: tuple[str, ...] = ()  # that the job stands on
         self._progress, self._stage = 0, "starting"
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, daemon=True)
         self._asked_at = 0.0
-        self.cancel, self.lost, self.revoked = False, False, False
+        self.cancel, self.lost, self.revoked, self.left = False, False, False, False
 
     def start(self) -> None:
         self._thread.start()
@@ -211,13 +265,23 @@ class _Pulse:
 
     def progress(self, fraction: float, stage: str) -> None:
         self._progress, self._stage = int(100 * fraction), stage
+        if stage == RELEASING:  # the last look is a fresh one
+            self._asked_at = -math.inf
 
     def cancelled(self) -> bool:
         """Asked by the gate between steps; looks at the queue once a second at most."""
         if time.monotonic() - self._asked_at > 1.0:
             self._beat()
             self.revoked = self.revoked or not all(map(self._live, self.consents))
-        return self.cancel or self.lost or self.revoked or self._stopping.is_set()
+            self.left = self.left or not self._welcome()
+        ended = self.cancel or self.lost or self.revoked or self.left
+        return ended or self._stopping.is_set()
+
+    def _welcome(self) -> bool:
+        """Who was suspended or left the team while a job runs gets no release of it. A job of a
+        suspended user that just begins is the policy's to deny: this looks at what runs."""
+        identity = self._people.of_user(self._job.user_id, self._job.team)
+        return identity is not None and not identity.account.suspended
 
     def _live(self, record_id: str) -> bool:
         """A consent that is withdrawn while a job runs stops it, up to the moment of release."""
@@ -239,6 +303,27 @@ class _Pulse:
             self.lost = True
         except AvsafeError as error:  # the database is busy: the lease allows several tries
             _log.warning("job %s: no sign of life could be given (%s)", self._job.id, error)
+
+
+def visible(consents: Path, job: Job) -> list[str]:
+    """The consents that a job names and its team may use: another team's counts as not given."""
+    register = ConsentRegister(consents)
+    found = []
+    for one in job.request.get("consent_ids", ()):
+        try:
+            record = register.get(one)
+        except AvsafeError:
+            record = None  # damaged: not given
+        if record is not None and of_team(record.granted_by, job.team):
+            found.append(one)
+    return found
+
+
+def of_team(granted_by: str, team: str) -> bool:
+    """Whether who entered a consent (``team/name``, or a name of the installation's own) did so
+    for this team too."""
+    given, slash, _ = granted_by.partition("/")
+    return not slash or given == team
 
 
 def workspace_of(workspace: Workspace, daily_quota: int | None) -> Workspace:
@@ -266,6 +351,13 @@ def said(error: Denied | NeedsReview) -> dict[str, Any]:
 def forget_files(settings: Settings, job_id: str) -> None:
     """Remove what a job left on disk."""
     shutil.rmtree(folder_of(settings, job_id), ignore_errors=True)
+
+
+def forget_inputs(settings: Settings, job_id: str) -> None:
+    """Remove the files that were given to a job: portraits and voices are not kept after its
+    end."""
+    for path in folder_of(settings, job_id).glob("in-*"):
+        path.unlink(missing_ok=True)
 
 
 def _plain(decision: Decision) -> dict[str, Any]:

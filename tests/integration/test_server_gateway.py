@@ -127,12 +127,14 @@ def test_a_picture_is_animated(place, tmp_path):
     Image.fromarray(frame).save(picture)
     with picture.open("rb") as file:
         asked = place.client().videos.create(
-            prompt="slow zoom in", seconds="1", input_reference=file
+            prompt="slow zoom in", seconds="1", size="256x192", input_reference=file
         )
     assert asked.task == "image-to-video"
     place.work()
     made = place.client().videos.retrieve(asked.id)
     assert (made.status, made.error) == ("completed", None)
+    kept = [p.name for p in worker.folder_of(place.settings, asked.id).iterdir()]
+    assert kept == [place.jobs.get(asked.id).output]  # the picture that was given is gone
 
 
 def test_models_are_those_that_are_offered(place):
@@ -164,6 +166,14 @@ def test_a_denial_has_a_stable_code_and_a_reason(place):
         ({"size": "-1x3"}, "WIDTHxHEIGHT"),
         ({"seconds": "nan"}, "seconds is a number"),
         ({"seed": True}, "seed is a number"),
+        ({"seed": 2**63}, "seed is a number"),
+        ({"seed": 10**400}, "seed is a number"),
+        ({"seconds": 10**400}, "seconds is a number"),
+        ({"prompt": "a\x00b"}, "holds a NUL"),
+        ({"parameters": {"a": [[[[[[[1]]]]]]]}}, "nested too deeply"),
+        ({"parameters": {"a": "\x00"}}, "holds a NUL"),
+        ({"parameters": {"a": 10**30}}, "too large"),
+        ({"consent_ids": ["c"] * 51}, "at most 50"),
         ({"seed": -1}, "seed is a number"),
         ({"task": "release"}, "no task"),
         ({"principal": {"user": "root", "roles": ["owner"]}}, "not understood"),
@@ -452,6 +462,260 @@ def test_a_deleted_job_leaves_no_prompt(queue, tmp_path):
         assert secret.encode() not in path.read_bytes()
 
 
+# ---------------------------------------------------------------- pages and their cookies
+
+
+@pytest.fixture
+def browser(place):
+    """Logs in and gives a client with the cookie, and the token of its forms."""
+
+    def log_in(*who):
+        http = TestClient(place.app, follow_redirects=False)
+        answer = http.post("/en/team/login", files={"key": (None, place.key(*who))})
+        assert answer.status_code == 303
+        cookie = answer.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        page = http.get("/en/team/policy").text
+        return http, page.split('name="csrf" value="')[1].split('"')[0]
+
+    return log_in
+
+
+def form(**fields):
+    return {name: (None, text) for name, text in fields.items()}
+
+
+def test_a_session_ends_with_its_logout_and_with_another_login(place, browser):
+    http, csrf = browser("ada")
+    old = http.cookies["avsafe_session"]
+    key = form(key=place.key("ada"))
+    assert http.post("/en/team/login", files=key).status_code == 303
+    with pytest.raises(NotAuthenticated):
+        place.people.of_session(old)
+    token = http.cookies["avsafe_session"]
+    _, csrf = place.people.of_session(token)
+    assert http.post("/en/team/logout", files=form(csrf="x")).status_code == 403
+    assert http.post("/en/team/logout", files=form(csrf=csrf)).status_code == 303
+    with pytest.raises(NotAuthenticated):
+        place.people.of_session(token)
+
+
+def test_forms_of_other_sites_are_not_taken(place, browser):
+    http, csrf = browser("ada")
+    for site in ("cross-site", "same-site"):
+        headers = {"sec-fetch-site": site}
+        for path, fields in (("login", {"key": place.key("eve", "other")}),
+                             ("logout", {"csrf": csrf})):  # fmt: skip
+            answer = http.post(f"/en/team/{path}", files=form(**fields), headers=headers)
+            assert answer.status_code == 403
+            assert "set-cookie" not in answer.headers
+
+
+def test_a_body_that_is_no_form_is_not_written(place, browser):
+    http, _ = browser("ada")
+    answer = http.post("/en/team/new", content=b"x" * 4096, headers={"content-type": "image/png"})
+    assert answer.status_code == 415
+    assert not [p for p in (place.home.root / "uploads").iterdir() if p.is_dir()]
+
+
+def test_a_consent_belongs_to_its_team(place, browser):
+    http, csrf = browser("ada")
+    fields = form(csrf=csrf, subject="speaker-9", modality="face", adult="yes", days="9" * 5000)
+    fields |= {"files": ("x.png", b"picture")}
+    assert http.post("/en/team/consent", files=fields).status_code == 400
+    fields["days"] = (None, "30")
+    assert http.post("/en/team/consent", files=fields).status_code == 303
+    from avsafe.consent import ConsentRegister
+
+    register = ConsentRegister(place.home.consent)
+    record = next(r for r in register.list() if r.subject == "speaker-9")
+    other, token = browser("eve", "other")
+    assert "speaker-9" in http.get("/en/team/consent").text
+    assert "speaker-9" not in other.get("/en/team/consent").text
+    assert "speaker-9" not in other.get("/en/team/new").text
+    assert other.get(f"/en/team/consent/{record.id}/receipt").status_code == 404
+    revoke = other.post(f"/en/team/consent/{record.id}/revoke", files=form(csrf=token))
+    assert revoke.status_code == 404
+    assert register.get(record.id).revoked_at is None
+    account = place.people.identify(place.key("eve", "other")).account
+    job, _ = place.jobs.add(account.id, "other", "videos", {"consent_ids": [record.id]})
+    assert worker.visible(place.home.consent, job) == []  # who knows its id cannot use it either
+    place.jobs.cancel(job.id)
+
+
+def test_the_ledger_shows_another_teams_entries_without_what_they_say(place, video, browser):
+    ours, _ = browser("aud", "lab", "auditor")
+    others, _ = browser("eva", "other", "auditor")
+    path = f"/en/team/ledger?release={video.release_id}"
+    assert "text-to-video" in ours.get(path).text
+    page = others.get(path).text
+    assert "The path leads to the signed root." in page
+    assert "text-to-video" not in page
+    assert "policy_sha256" not in page
+    assert video.release_id not in others.get("/en/team/ledger").text
+
+
+def test_who_is_suspended_may_look_and_nothing_else(place, browser):
+    reviewer = place.headers("sue", "lab", "reviewer")
+    http, _ = browser("sue", "lab", "reviewer")
+    place.people.suspend("sue")
+    try:
+        assert place.http.get("/api/reviews", headers=reviewer).status_code == 403
+        assert http.get("/en/team/reviews").status_code == 403
+        assert place.http.get("/v1/videos", headers=reviewer).status_code == 200
+    finally:
+        place.people.suspend("sue", False)
+
+
+def test_bodies_are_bounded_where_nobody_is_known(place):
+    for path in ("/matches/byBinding", "/api/reviews/none"):
+        answer = place.http.post(path, content=b" " * (1 << 20))
+        assert answer.status_code == 413
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+# ---------------------------------------------------------------- limits and what time takes away
+
+
+def test_a_team_queues_only_so_much(place):
+    from dataclasses import replace
+
+    made = replace(place.settings, team_jobs=2)
+    http, headers = TestClient(create_app(made)), place.headers("max", "small")
+    codes = [http.post("/v1/videos", json={"prompt": "x"}, headers=headers) for _ in range(3)]
+    assert [c.status_code for c in codes] == [200, 200, 429]
+    assert "retry-after" in codes[2].headers
+    for one in codes[:2]:
+        assert place.jobs.cancel(one.json()["id"]).state == "cancelled"
+
+
+def test_pictures_when_nobody_works_end_with_a_clear_error(place):
+    from dataclasses import replace
+
+    http = TestClient(create_app(replace(place.settings, wait_s=0.3)))
+    answer = http.post("/v1/images/generations", json={"prompt": PROMPT},
+                       headers=place.headers("pia", "still"))  # fmt: skip
+    assert answer.status_code == 503
+    assert "nobody works" in answer.json()["error"]["message"]
+    assert place.jobs.list("still") == ()
+
+
+def test_one_key_in_two_teams_is_two_jobs(queue):
+    jobs, user = queue
+    people = People(jobs._database)
+    people.add("ada", "second", "creator", key=False)
+    first, _ = jobs.add(user, "lab", "videos", {"a": 1}, idempotency_key="k")
+    second, fresh = jobs.add(user, "second", "videos", {"a": 1}, idempotency_key="k")
+    assert fresh
+    assert (first.team, second.team) == ("lab", "second")
+
+
+def test_a_review_covers_what_the_reviewer_was_shown(place, waiting):
+    reviewer = place.headers("rita", "lab", "reviewer")
+    body = {"decision": "approve", "reason": "seen", "rules": ["R1-another"]}
+    assert (
+        place.http.post(f"/api/reviews/{waiting}", json=body, headers=reviewer).status_code == 400
+    )
+    assert place.jobs.get(waiting).state == "review"
+    place.jobs.cancel(waiting)
+
+
+def test_what_was_approved_is_decided_again(place, waiting):
+    body = {"decision": "approve", "reason": "a ball"}
+    reviewer = place.headers("rita", "lab", "reviewer")
+    place.http.post(f"/api/reviews/{waiting}", json=body, headers=reviewer)
+    place.people.suspend("ada")
+    try:
+        place.work()
+    finally:
+        place.people.suspend("ada", False)
+    job = place.jobs.get(waiting)
+    assert job.state == "denied"
+    assert "F20-account-suspended" in job.error["rules"]
+
+
+def test_who_is_suspended_while_it_is_made_gets_nothing(place, monkeypatch):
+    job = place.client().videos.create(prompt=PROMPT, seconds="0.5", size="256x256")
+    real = worker._Pulse.progress
+
+    def progress(pulse, fraction, stage):
+        real(pulse, fraction, stage)
+        if stage == "release":  # at the very last
+            place.people.suspend("ada")
+
+    monkeypatch.setattr(worker._Pulse, "progress", progress)
+    try:
+        place.work()
+    finally:
+        place.people.suspend("ada", False)
+    ended = place.jobs.get(job.id)
+    assert (ended.state, ended.error["code"]) == ("denied", "user_left")
+    assert not list(worker.folder_of(place.settings, job.id).glob("out-*"))
+
+
+def test_the_sweep_takes_what_is_kept_no_longer(tmp_path):
+    made = Place(tmp_path / "home")
+    user = made.people.identify(made.key("ada")).account.id
+
+    def add(endpoint, state=None, **values):
+        job, _ = made.jobs.add(user, "lab", endpoint, {"prompt": "p"})
+        folder = worker.folder_of(made.settings, job.id)
+        folder.mkdir(parents=True)
+        (folder / "in-portrait").write_bytes(b"x")
+        (folder / "out-1.mp4").write_bytes(b"x")
+        if state is not None:
+            made.jobs.end(made.jobs.claim("w"), state, **values)
+        return job.id
+
+    released = add("videos", "released", output="out-1.mp4")
+    review, unfetched = add("videos", "review"), add("images", "released", output="out-1.mp4")
+    page, queued = add("pictures", "released", output="out-1.mp4"), add("images")
+    stray = worker.folder_of(made.settings, "video_" + "0" * 32)
+    stray.mkdir()
+    now = datetime.now(UTC)
+    worker.sweep(made.settings, made.jobs, now + timedelta(hours=2))
+    assert made.jobs.get(unfetched) is None  # nobody waits for it any more
+    assert made.jobs.get(queued) is None
+    assert not stray.exists()
+    for one in (released, page):
+        kept = [p.name for p in worker.folder_of(made.settings, one).iterdir()]
+        assert kept == ["out-1.mp4"]
+    assert (worker.folder_of(made.settings, review) / "in-portrait").exists()
+    worker.sweep(made.settings, made.jobs, now + timedelta(days=30, hours=1))
+    assert made.jobs.get(released) is None
+    assert not worker.folder_of(made.settings, released).exists()
+    assert made.jobs.get(review).error["code"] == "review_expired"
+    made.database.close()
+
+
+def test_what_is_told_and_logged_names_no_path_and_no_prompt(tmp_path):
+    from avsafe.server.plain import told, where
+
+    said = told(
+        UsageError(f"The consent record {tmp_path}/consent/c-1.json can't be used."), tmp_path
+    )
+    assert said == "The consent record a file here can't be used."
+    try:
+        float("a secret prompt")
+    except ValueError as error:
+        logged = where(error)
+    assert "ValueError" in logged
+    assert "secret" not in logged
+
+
+def test_a_cancel_comes_too_late_for_a_release_that_is_complete(place, monkeypatch):
+    account = place.people.identify(place.key("ada")).account
+    added, _ = place.jobs.add(account.id, "lab", "videos", {"consent_ids": []})
+    place.jobs.claim("w", lease_s=-1)  # it dies after its release
+    place.jobs.cancel(added.id)
+    done = {"output": "out-1.mp4", "release_id": "r", "decision": {}}
+    monkeypatch.setattr(worker.Worker, "_made_before", lambda *_: done)
+    place.work()
+    assert place.jobs.get(added.id).state == "released"
+    place.jobs.delete(added.id)
+
+
 # ---------------------------------------------------------------- kill -9
 
 
@@ -472,7 +736,7 @@ def test_a_killed_worker_loses_no_job_and_releases_none_twice(tmp_path, monkeypa
         "AVSAFE_HOME": str(made.home.root),
         "AVSAFE_SERVE_DETECTORS": "none",
     }
-    for pause_s in (2.5, 4.0):  # in the middle of the work, wherever that is on this machine
+    for pause_s in (1.5, 2.5):  # in the middle of the work, wherever that is on this machine
         process = subprocess.Popen([sys.executable, "-c", code], env=environment)
         time.sleep(pause_s)
         process.send_signal(signal.SIGKILL)

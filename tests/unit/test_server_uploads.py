@@ -117,7 +117,8 @@ def test_files_and_texts_by_field(tmp_path):
         (request([part(b"x")], kind="multipart/form-data"), 400),
         (request([b"file=x"], kind="application/x-www-form-urlencoded"), 415),
         (request([BOUNDARY + b"\r\nA: " + b"b" * 50_000 + b"\r\n\r\nx"]), 400),
-        (request([(BOUNDARY + b"\r\nA: b\r\n\r\nx\r\n") * 20_000]), 400),
+        (request([(BOUNDARY + b"\r\nA: b\r\n\r\nx\r\n") * 1_000]), 400),
+        (request([(BOUNDARY + b"\r\nA: b\r\n\r\nx\r\n") * 20_000]), 413),
         (request([part(b"x" * 70_000, b"prompt", None)]), 413),
     ],
 )
@@ -167,3 +168,55 @@ def test_sweep_takes_what_is_old(tmp_path):
 )
 def test_names_are_only_shown(given, shown):
     assert shown_name(given) == shown
+
+
+def test_parts_that_nobody_takes_end_as_well(tmp_path):
+    endless = (BOUNDARY + b'\r\nContent-Disposition: form-data; name="x"; filename="x"\r\n\r\n',)
+    sent = []
+
+    def chunks():
+        yield from endless
+        while True:
+            sent.append(1)
+            yield b"x" * 4096
+
+    with pytest.raises(BadUpload) as caught:
+        take(request(chunks()), tmp_path)
+    assert caught.value.status == 413
+    assert len(sent) < 100
+    assert left(tmp_path) == []
+
+
+def test_a_body_is_no_file_where_none_is_asked_for(tmp_path):
+    async def run():
+        body = request([b"x"], kind="image/png")
+        async with received(body, tmp_path, max_bytes=9, within_s=5.0, files=("mask",)):
+            pass
+
+    with pytest.raises(BadUpload) as caught:
+        asyncio.run(run())
+    assert caught.value.status == 415
+    assert left(tmp_path) == []
+
+
+def test_who_sends_a_little_now_and_then_is_dropped(tmp_path, monkeypatch):
+    from avsafe.server import uploads
+
+    monkeypatch.setattr(uploads, "_GRACE_S", 0.2)
+    drops = (b"x" for _ in range(1000))
+    with pytest.raises(BadUpload) as caught:
+        take(request(drops, kind="image/png", pause_s=0.05), tmp_path, within_s=60.0)
+    assert caught.value.status == 408
+    assert left(tmp_path) == []
+
+
+def test_a_full_disk_takes_no_file(tmp_path, monkeypatch):
+    from collections import namedtuple
+
+    from avsafe.server import uploads
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: usage(9, 9, 1 << 20))
+    with pytest.raises(BadUpload) as caught:
+        take(request([b"x"], kind="image/png"), tmp_path)
+    assert (caught.value.status, caught.value.code) == (503, "no-room")
