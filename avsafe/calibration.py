@@ -391,11 +391,12 @@ def evidence(
     low, high = condition.interval(score)
     rate = condition.false_positive_rate
     said = (
-        f"{present}; on {condition.name} it says so of {rate:.1%} of real media, and finds "
-        f"{condition.true_positive_rate:.0%} of synthetic ones."
+        f"{present}; it says so of {rate:.1%} of real media of the nearest measured kind "
+        f'("{condition.name}"), and finds {condition.true_positive_rate:.0%} of synthetic ones.'
         if above
-        else f"{absent}; that does not mean that it is not AI-made (on {condition.name} "
-        f"{1 - condition.true_positive_rate:.0%} of synthetic media pass)."
+        else f"{absent}; that does not mean that it is not AI-made: "
+        f"{1 - condition.true_positive_rate:.0%} of synthetic media pass (nearest measured kind: "
+        f'"{condition.name}").'
     )
     return Evidence(
         f"detector.{calibration.detector}",

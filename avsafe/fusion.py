@@ -114,7 +114,7 @@ def statement(evidence: Iterable[Evidence]) -> Evidence | None:
 
 
 def _said(fused: Fused, judged: int, asked: int) -> str:
-    part = f"{judged} of {asked} detectors could judge"
+    part = f"{judged} of {asked} detector{'s' if asked > 1 else ''} could judge"
     against = ""
     if fused.conflicts:
         pairs = "; ".join(f"{_name(a)} against {_name(b)}" for a, b in fused.conflicts)

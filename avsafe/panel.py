@@ -77,6 +77,8 @@ def convene(names: Iterable[str] = (ALL,), home: Home | None = None) -> Panel:
     wanted = set(names)
     if wanted == {NONE}:
         return Panel({}, {})
+    if NONE in wanted:
+        raise UsageError('"none" leaves every detector out: name no other beside it.')
     own = _own(home)
     known = {**dict.fromkeys(plugins.catalogue("detectors")), **own}
     if unknown := sorted(wanted - {ALL, *known}):

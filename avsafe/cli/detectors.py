@@ -32,7 +32,7 @@ abstain.
     no_args_is_help=True,
 )
 # Of an installed plugin that may fail in any way: a list must not fall with one of its lines.
-_BROKEN = Exception
+_BROKEN = (Exception, SystemExit)
 _COLOUR = {"built in": "green", "qualified": "green", "refused": "red", "broken": "red"}
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="As avsafe detectors list names it.")]
 

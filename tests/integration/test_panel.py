@@ -103,6 +103,8 @@ def test_names_choose_who_is_heard(installed, clip, tmp_path):
     assert "detector.a" not in by_source(verify(clip, lookup, detectors=["b"]))
     silent = by_source(verify(clip, lookup, detectors=["none"]))
     assert not {s for s in silent if s.startswith("detector")}
+    with pytest.raises(UsageError, match="leaves every detector out"):
+        verify(clip, lookup, detectors=["none", "a"])
     with pytest.raises(UsageError, match=r"No detector nobody .*found: a, b"):
         verify(clip, lookup, detectors=["nobody"])
 

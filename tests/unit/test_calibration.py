@@ -141,6 +141,8 @@ def test_evidence_says_how_often_it_is_wrong():
     low = evidence(of, condition, -1.0, present="The picture has signs", absent="None was found")
     assert high.status is EvidenceStatus.PRESENT
     assert f"{condition.false_positive_rate:.1%} of real media" in high.summary
+    assert '("photo, JPEG 50")' in high.summary
+    assert '(nearest measured kind: "photo, JPEG 50")' in low.summary
     assert low.status is EvidenceStatus.ABSENT
     assert "does not mean that it is not AI-made" in low.summary
     assert json.loads(json.dumps(dict(high.details)))["condition"]["n_sources"] == 40

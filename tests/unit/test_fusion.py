@@ -95,3 +95,7 @@ def test_nothing_found_is_no_sign_of_authenticity():
     assert found.status is ABSENT
     assert "1 of 2 detectors could judge" in found.summary
     assert "does not mean that it is not AI-made" in found.summary
+
+
+def test_one_detector_is_one():
+    assert "1 of 1 detector could judge" in fusion.statement([said("speech", -3.0)]).summary
