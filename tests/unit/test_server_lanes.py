@@ -162,3 +162,11 @@ def test_the_preferred_language(header, language):
 def test_settings_that_are_none_are_refused(given):
     with pytest.raises(UsageError, match="AVSAFE_SERVE_"):
         Settings.from_environment(given)
+
+
+@pytest.mark.parametrize("status", ["{0}", "{issuer.__class__}", "x:y:z", "none:more"])
+def test_a_status_that_nobody_knows_is_only_text(status):
+    details = {"status": "trusted", "ingredients": [{"status": status, "issuer": "{0}"}]}
+    one = Evidence("credential", EvidenceStatus.PRESENT, "x", details=details)
+    found = lanes.page(verdict(one), words("en")).lanes[0].ingredients
+    assert [i.said for i in found] == [status]
