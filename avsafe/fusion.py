@@ -71,7 +71,7 @@ def fuse(evidence: Iterable[Evidence]) -> Fused:
             (flagged if few else weak).append(item.source)
     by_modality = {name: sum(v for _, v in said) / len(said) for name, said in parts.items()}
     ordered = sorted(by_modality.values(), key=abs, reverse=True)
-    total = sum(v * (SHARE if rank else 1.0) for rank, v in enumerate(ordered))
+    total = sum((v * (SHARE if rank else 1.0) for rank, v in enumerate(ordered)), 0.0)
     every = [one for said in parts.values() for one in said]
     conflicts = tuple(
         (a, b) for a, up in every for b, down in every if up >= CONFLICT and down <= -CONFLICT
