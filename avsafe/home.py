@@ -1,18 +1,26 @@
 """Where state lives: ``$AVSAFE_HOME``, or the platform's user data folder.
 
-keys/ (0700, files 0600), policy/, consent/, registry.db, ledger.db, objects/, staging/.
+keys/ (0700, files 0600), policy/, consent/, registry.db, ledger.db, objects/, staging/. With
+``$AVSAFE_DATABASE_URL`` registry and ledger lie in that PostgreSQL database instead.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from avsafe.errors import UsageError
+
+DATABASE_VARIABLE = "AVSAFE_DATABASE_URL"
+_DRIVER = "postgresql+psycopg"
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,16 @@ class Home:
         return self.root / "ledger.db"
 
     @property
+    def database(self) -> Path | str:
+        """Of releases, users and jobs: the address in the environment, or ``registry``."""
+        return database_url() or self.registry
+
+    @property
+    def log(self) -> Path | str:
+        """Of the ledger's entries: the same database, or the file ``ledger``."""
+        return database_url() or self.ledger
+
+    @property
     def objects(self) -> Path:
         return self.root / "objects"
 
@@ -67,6 +85,49 @@ class Home:
         for folder in (self.root, self.keys, self.objects, self.staging):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self
+
+
+def begun(place: Path | str) -> bool:
+    """Whether it is worth looking for a store: its file exists, or it has an address."""
+    return isinstance(place, str) or place.exists()
+
+
+def database_url(environment: Mapping[str, str] | None = None) -> str | None:
+    """The address in ``AVSAFE_DATABASE_URL``, in the form that SQLAlchemy takes; None when unset.
+
+    Raises UsageError for what is no address of PostgreSQL, without repeating it: it may hold a
+    password.
+
+    >>> database_url({"AVSAFE_DATABASE_URL": "postgres://ada:secret@db.example:5433/avsafe"})
+    'postgresql+psycopg://ada:secret@db.example:5433/avsafe'
+    """
+    text = (os.environ if environment is None else environment).get(DATABASE_VARIABLE, "").strip()
+    if not text:
+        return None
+    scheme, _, rest = text.partition("://")
+    try:
+        parts = urlsplit(text)
+        host = re.fullmatch(r"[\w.:%-]*", parts.hostname or "")
+        whole = host and parts.port != 0 and parts.netloc.count("@") < 2
+        named = re.fullmatch(r"/[^/@]+", parts.path)
+    except ValueError:  # a port that is no number
+        whole = named = None
+    if scheme not in ("postgres", "postgresql", _DRIVER) or not whole or not named:
+        raise UsageError(
+            f"{DATABASE_VARIABLE} is no address of a PostgreSQL database: write "
+            "postgresql://USER@HOST/DATABASE (in a password @, / and : are %40, %2F and %3A)."
+        ) from None
+    return f"{_DRIVER}://{rest}"
+
+
+def database_shown(url: str) -> str:
+    """Host and name of a database, without user and password.
+
+    >>> database_shown("postgresql+psycopg://ada:secret@db.example:5433/avsafe")
+    'db.example:5433/avsafe'
+    """
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] + parts.path
 
 
 def write_private(path: Path, data: bytes) -> None:

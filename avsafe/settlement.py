@@ -61,9 +61,9 @@ def stamped(home: Home, manifest_id: str, path: Path) -> str | None:
     from avsafe.ledger import Ledger
     from avsafe.registry import Registry
 
-    if not home.registry.exists():
+    if not Registry.exists(home.database):
         return None
-    with Registry.open(home.registry) as registry, Ledger.open(home.ledger, home.keys) as ledger:
+    with Registry.open(home.database) as registry, Ledger.open(home.log, home.keys) as ledger:
         record = registry.by_manifest(manifest_id)
         if record is None:
             return None

@@ -6,7 +6,9 @@ and a ``journal.json`` that names every file it will touch *before* it touches i
     lock, journal -> ledger intent -> work -> registry row -> ledger outcome "released" -> rename
 
 Stages appear, vanish and are recovered under one short lock (``staging.lock`` in the state folder),
-so that recovery never meets a stage that is half made.
+so that recovery never meets a stage that is half made. Machines that share a ledger do not see one
+another's folders: there a job also holds its release in the ledger (``Ledger.holding``), and what
+is held is alive wherever it is.
 
 A job that died before its outcome is undone; one that died after it is carried through. So a file
 under its final name always has an outcome and a registry row, and is always whole.
@@ -24,7 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avsafe.errors import UsageError
+from avsafe.errors import LedgerError, UsageError
 from avsafe.home import Home, locked, write_private
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from avsafe.registry import Registry
     from avsafe.types import Release
 
+_SETTLES_S = 5.0  # a database may still be at the last wish of a process that was killed
 LONGEST_NAME = 255 - len(".c2pa")  # bytes; a sidecar's name must fit as well
 
 
@@ -138,12 +141,15 @@ def open_stage(home: Home, ledger: Ledger, release_id: str, final: Path) -> Iter
             stage.folder.mkdir(parents=True, mode=0o700)
             lock = held.enter_context((stage.folder / "lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
+            if not held.enter_context(ledger.holding(release_id)):
+                raise UsageError(f"Release {release_id} is being made elsewhere.")
             journal = {"release_id": release_id, "final": str(final), "found": stage.found}
             write_private(stage.folder / "journal.json", json.dumps(journal).encode())
         try:
             yield stage
         finally:
-            with suppress(OSError):  # the folder is gone or closed: the next start tries again
+            # The folder is closed, or the ledger cannot be asked: the next start tries again.
+            with suppress(OSError, LedgerError):
                 if ledger.status(release_id) != "released":
                     stage.discard()
                 if not stage.signed.exists():
@@ -169,10 +175,16 @@ def recover(home: Home, registry: Registry, ledger: Ledger) -> list[str]:
                 except BlockingIOError:
                     live.add(folder.name)
                     continue
-                done.extend(_settle(folder, registry, ledger))
+                with ledger.holding(folder.name, _SETTLES_S) as ours:
+                    if ours:  # else another machine is undoing it: the next start finds it undone
+                        done.extend(_settle(folder, registry, ledger))
+                    live.add(folder.name)
         for release_id in orphans:
-            if release_id not in live and _abort(release_id, registry, ledger):
-                done.append(f"{release_id}: aborted (its process died)")
+            if release_id in live:
+                continue
+            with ledger.holding(release_id) as ours:
+                if ours and _abort(release_id, registry, ledger):
+                    done.append(f"{release_id}: aborted (its process died)")
     return done
 
 
@@ -199,10 +211,10 @@ def _settle(folder: Path, registry: Registry, ledger: Ledger) -> Iterator[str]:
 def _abort(release_id: str, registry: Registry, ledger: Ledger) -> bool:
     """Undo a job that died before its outcome; False when it has one, or never had an intent."""
     status = ledger.status(release_id)
+    if status == "intent":  # first: from here on nobody can call it released
+        ledger.outcome(release_id, "aborted", {"reason": "the process died before its outcome"})
     if status != "released":
         registry.remove_release(release_id)
-    if status == "intent":
-        ledger.outcome(release_id, "aborted", {"reason": "the process died before its outcome"})
     return status == "intent"
 
 

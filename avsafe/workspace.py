@@ -68,7 +68,7 @@ def open_workspace(
     home = (home or Home.default()).ensure()
     policy = Policy.load(home.policy)
     signer = signer or keys.load_signer(home.keys)
-    with Registry.open(home.registry) as registry, Ledger.open(home.ledger, home.keys) as ledger:
+    with Registry.open(home.database) as registry, Ledger.open(home.log, home.keys) as ledger:
         for sentence in recover(home, registry, ledger):
             _log.warning("recovered after a crash: %s", sentence)
         yield Workspace(
@@ -104,10 +104,13 @@ class Lookup:
 
     @contextmanager
     def registry(self) -> Iterator[Registry | None]:
-        if not self.home.registry.exists():
+        if not home_.begun(self.home.database):
             yield None
             return
         from avsafe.registry import Registry
 
-        with Registry.open(self.home.registry) as registry:
+        if not Registry.exists(self.home.database):
+            yield None
+            return
+        with Registry.open(self.home.database) as registry:
             yield registry

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from avsafe.home import Home
+from avsafe.home import DATABASE_VARIABLE, Home
 from avsafe.testing import media_folder
 from avsafe.workspace import Workspace, open_workspace
+from tests import postgresql_kit
 
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test ever touches the state of the person who runs it."""
     monkeypatch.setenv("AVSAFE_HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -27,6 +29,29 @@ def home() -> Home:
 def workspace(home: Home) -> Iterator[Workspace]:
     with open_workspace(home) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgresql_kit.Cluster]:
+    """A PostgreSQL server of these tests' own; the test is skipped where it is not installed."""
+    with postgresql_kit.cluster() as made:
+        if made is None:
+            pytest.skip(postgresql_kit.LACKING)
+        yield made
+
+
+@pytest.fixture
+def postgresql_url(postgresql: postgresql_kit.Cluster) -> str:
+    """The address of a database with empty tables, for this test alone."""
+    return postgresql.fresh()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_at(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a database may be opened: the test runs once on each engine."""
+    if request.param == "sqlite":
+        return tmp_path / "registry.db"
+    return str(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture(scope="session")

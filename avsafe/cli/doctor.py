@@ -10,7 +10,7 @@ from typing import get_args
 
 from avsafe import __version__, plugins
 from avsafe.errors import AvsafeError
-from avsafe.home import Home
+from avsafe.home import DATABASE_VARIABLE, Home, database_shown, database_url
 from avsafe.plugins import PluginKind
 
 
@@ -36,6 +36,7 @@ def examine(home: Home | None = None) -> Iterator[Finding]:
     yield from _sandbox()
     yield Finding("home", True, str(home.root) + ("" if home.root.is_dir() else " (not made yet)"))
     yield from _keys(home)
+    yield from _database()
     yield from _records(home)
     for kind in get_args(PluginKind):
         yield Finding(kind, True, ", ".join(plugins.catalogue(kind)) or "none")
@@ -132,15 +133,38 @@ def _keys(home: Home) -> Iterator[Finding]:
     )
 
 
+def _database() -> Iterator[Finding]:
+    try:
+        url = database_url()
+    except AvsafeError as error:
+        yield Finding("database", False, "no address", str(error))
+        return
+    if url is None:
+        yield Finding("database", True, "SQLite, in the home")
+        return
+    from avsafe.registry.database import Database
+
+    try:
+        made = "" if Database.exists(url) else " (no tables yet)"
+        yield Finding("database", True, f"PostgreSQL at {database_shown(url)}{made}")
+    except AvsafeError as error:
+        yield Finding(
+            "database",
+            False,
+            f"{database_shown(url)}: {error}",
+            f"Start the server, or correct {DATABASE_VARIABLE}.",
+        )
+
+
 def _records(home: Home) -> Iterator[Finding]:
     from avsafe.ledger import Ledger
     from avsafe.registry import Registry
 
-    if not home.ledger.exists():
-        yield Finding("ledger", True, "none yet")
-        return
     try:
-        with Ledger.open(home.ledger, home.keys) as ledger:
+        if not Ledger.exists(home.log):
+            yield Finding("ledger", True, "none yet")
+            return
+        with Ledger.open(home.log, home.keys) as ledger:
             checked = ledger.verify()
             orphans = len(ledger.orphans())
         told = "; ".join(problem.what for problem in checked.problems) or "whole"
@@ -149,10 +173,10 @@ def _records(home: Home) -> Iterator[Finding]:
             checked.ok,
             f"{checked.size} entries, {told}; {orphans} requests without an outcome",
         )
-        if not home.registry.exists():
+        if not Registry.exists(home.database):
             yield Finding("registry", False, "missing", "Restore it from a backup.")
             return
-        with Registry.open(home.registry) as registry:
+        with Registry.open(home.database) as registry:
             yield Finding("registry", True, f"{registry.count()} releases")
     except AvsafeError as error:
         yield Finding("ledger", False, str(error), "See docs/ledger.md, 'When it does not verify'.")

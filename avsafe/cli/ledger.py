@@ -146,9 +146,9 @@ def _open() -> Iterator[Ledger]:
     from avsafe.ledger import Ledger
 
     home = Home.default()
-    if not home.ledger.exists():
+    if not Ledger.exists(home.log):
         raise LedgerError(f"There is no ledger in {home.root} yet: release something first.")
-    with Ledger.open(home.ledger, home.keys) as ledger:
+    with Ledger.open(home.log, home.keys) as ledger:
         yield ledger
 
 

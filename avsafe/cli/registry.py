@@ -146,9 +146,9 @@ def _open() -> Iterator[Registry]:
     from avsafe.registry import Registry
 
     home = Home.default()
-    if not home.registry.exists():
+    if not Registry.exists(home.database):
         raise RegistryError(f"There is no registry in {home.root} yet: release something first.")
-    with Registry.open(home.registry) as registry:
+    with Registry.open(home.database) as registry:
         yield registry
 
 

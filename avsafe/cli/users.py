@@ -108,7 +108,7 @@ def _people() -> Iterator[People]:
     from avsafe.registry.database import Database
     from avsafe.server.people import People
 
-    with Database.open(Home.default().ensure().registry) as database:
+    with Database.open(Home.default().ensure().database) as database:
         yield People(database)
 
 

@@ -10,31 +10,30 @@ What each kind of tampering runs into:
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 
 from avsafe.errors import LedgerError
 from avsafe.ledger import merkle
 from avsafe.ledger.entries import Entry, Problem, Verification, parse_leaf
 from avsafe.ledger.note import Checkpoint, Key, read_notes
+from avsafe.ledger.storage import Storage
 
 MAX_PROBLEMS = 50  # enough to see a pattern
 
 
-def check(db: sqlite3.Connection, key: Key, exported: str) -> Verification:
+def check(rows: Storage, key: Key, exported: str) -> Verification:
     """Recompute everything in the open transaction and compare it with every signed note."""
     problems: list[Problem] = []
     heads = _Heads(problems)
-    heads.add(_stored(db, "checkpoints", key, problems), "a stored checkpoint")
+    heads.add(_stored(rows, "checkpoints", key, problems), "a stored checkpoint")
     heads.add(_exported(exported, key, problems), "an exported checkpoint")
-    signed = list(_stored(db, "head", key, problems))
+    signed = list(_stored(rows, "head", key, problems))
     heads.add(iter(signed), "the signed head")
 
     frontier, previous = merkle.Frontier(), merkle.EMPTY_ROOT
-    subtree = db.cursor()
     open_intents: dict[str, int] = {}
     heads.compare(frontier)
-    for seq, type_, release_id, leaf, stored in db.execute(
+    for seq, type_, release_id, leaf, stored in rows.stream(
         "SELECT seq, type, release_id, leaf, hash FROM entries ORDER BY seq"
     ):
         if len(problems) >= MAX_PROBLEMS:
@@ -62,9 +61,9 @@ def check(db: sqlite3.Connection, key: Key, exported: str) -> Verification:
                 )
             _follow(entry, open_intents, problems)
         for level, position, expected in frontier.append(value):
-            row = subtree.execute(
+            row = rows.first(
                 "SELECT hash FROM nodes WHERE level = ? AND position = ?", (level, position)
-            ).fetchone()
+            )
             if row is None or row[0] != expected:
                 problems.append(Problem(seq, f"subtree {position} of level {level} differs"))
         previous = value
@@ -77,7 +76,7 @@ def check(db: sqlite3.Connection, key: Key, exported: str) -> Verification:
                 Problem(head.size, f"entries from {head.size} on are not under the signed head")
             )
     heads.compare_rest(frontier.size)
-    if dict(db.execute("SELECT release_id, seq FROM open_intents")) != open_intents:
+    if dict(rows.all("SELECT release_id, seq FROM open_intents")) != open_intents:
         problems.append(Problem(None, "the list of open intents differs from the entries"))
     return Verification(frontier.size, frontier.root(), heads.count, tuple(problems))
 
@@ -122,14 +121,12 @@ class _Heads:
                 )
 
 
-def _stored(
-    db: sqlite3.Connection, table: str, key: Key, problems: list[Problem]
-) -> Iterator[Checkpoint]:
+def _stored(rows: Storage, table: str, key: Key, problems: list[Problem]) -> Iterator[Checkpoint]:
     query = {
         "checkpoints": "SELECT note, size FROM checkpoints ORDER BY size",
         "head": "SELECT note, NULL FROM head",
     }[table]
-    for note, size in db.execute(query).fetchall():
+    for note, size in rows.all(query):
         try:
             checkpoint = key.open(str(note))
         except LedgerError as error:

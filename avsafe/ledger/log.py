@@ -1,29 +1,27 @@
-"""The log itself: an SQLite file, one writer at a time, a hash chain and a Merkle tree over it.
+"""The log itself: one writer at a time, a hash chain and a Merkle tree over it.
 
 Legend: ``seq`` counts entries from 0 and is the leaf's index in the tree; ``size`` is how many
 entries there are. A leaf is the RFC 8785 JSON of seq, time, type, release_id, previous (the leaf
 hash before it, hex) and body; its hash and the tree are those of RFC 6962.
 
-An append commits the entry, the subtrees it completes and a freshly signed head in one transaction
-(WAL, synchronous=FULL), under a file lock: SQLite 3.7.0 to 3.51.2 can lose a reset write-ahead log
-when two connections write or checkpoint in the same instant.
+An append commits the entry, the subtrees it completes and a freshly signed head in one durable
+transaction that no other writer overlaps: in an SQLite file, or in a PostgreSQL database.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from avsafe.errors import LedgerError
-from avsafe.home import locked, secret, write_private
-from avsafe.ledger import merkle
+from avsafe.home import secret, write_private
+from avsafe.ledger import in_postgresql, merkle
 from avsafe.ledger.check import check
 from avsafe.ledger.entries import (
     Consistency,
@@ -34,27 +32,15 @@ from avsafe.ledger.entries import (
     canonical,
     parse_leaf,
 )
+from avsafe.ledger.in_file import FileStorage
 from avsafe.ledger.note import Key, read_notes, whole_notes
+from avsafe.ledger.storage import Row, Storage, StorageError
 
 KEY_FILE = "ledger.key"
 VERIFIER_FILE = "ledger.pub"
 CHECKPOINT_EVERY = 64  # entries between exported checkpoints; 200 bytes each
 PERSONAL = ("user", "prompt", "negative_prompt", "email")  # only ever as a salted hash
 _HASH = re.compile(r"[0-9a-f]{64}")
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    seq INTEGER PRIMARY KEY, type TEXT NOT NULL, release_id TEXT NOT NULL,
-    leaf BLOB NOT NULL, hash BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS entries_release ON entries (release_id, seq);
-CREATE TABLE IF NOT EXISTS nodes (
-    level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,
-    PRIMARY KEY (level, position)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS head (one INTEGER PRIMARY KEY CHECK (one = 1), note TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS open_intents (release_id TEXT PRIMARY KEY, seq INTEGER NOT NULL);
-PRAGMA user_version = 1;
-"""
 
 
 class Ledger:
@@ -68,51 +54,43 @@ class Ledger:
     True
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, key: Key, every: int) -> None:
-        self.path = path
-        self._db = connection
+    def __init__(self, storage: Storage, key: Key, every: int) -> None:
+        self._rows = storage
         self._key = key
         self._every = every
 
     @classmethod
-    def open(cls, path: Path, keys_folder: Path, *, every: int = CHECKPOINT_EVERY) -> Ledger:
+    def open(
+        cls, location: Path | str, keys_folder: Path, *, every: int = CHECKPOINT_EVERY
+    ) -> Ledger:
         """Open the log, or begin one. The key is ``keys_folder/ledger.key``, made with a new log.
 
-        Raises LedgerError when the file is not a ledger, or when the log exists without its key.
+        ``location`` is a file, or the URL of a PostgreSQL database. Raises LedgerError when it is
+        not a ledger, or when the log exists without its key.
         """
-        fresh = not path.exists() or path.stat().st_size == 0
-        if not fresh and not (keys_folder / KEY_FILE).exists():
-            raise LedgerError(
-                f"{path} exists but its key {keys_folder / KEY_FILE} does not. Restore the key "
-                "from a backup: a new one could not vouch for the old entries."
-            )
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        key = Key(secret(keys_folder, KEY_FILE))
-        if not (keys_folder / VERIFIER_FILE).exists():
-            write_private(keys_folder / VERIFIER_FILE, (key.verifier + "\n").encode())
-        connection = sqlite3.connect(path, isolation_level=None, timeout=60.0)
-        try:
-            connection.execute("PRAGMA synchronous = FULL")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                with _writing(path):
-                    connection.execute("PRAGMA journal_mode = WAL")
-                    connection.executescript(_SCHEMA)
-                path.chmod(0o600)
-            elif version != 1:
-                raise LedgerError(f"{path} has ledger format {version}; this avsafe reads 1.")
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            raise LedgerError(f"{path} is not a readable ledger: {error}.") from error
-        except BaseException:
-            connection.close()
-            raise
-        return cls(path, connection, key, every)
+        if isinstance(location, str):
+            keys: list[Key] = []
+
+            def first_head(fresh: bool) -> str:
+                keys.append(_key(keys_folder, fresh, "The log in the database"))
+                return keys[0].sign(0, merkle.EMPTY_ROOT)
+
+            exported = keys_folder.parent / in_postgresql.EXPORT_FILE
+            storage = in_postgresql.PostgresqlStorage(location, exported, first_head)
+            return cls(storage, keys[0], every)
+        fresh = not location.exists() or location.stat().st_size == 0
+        key = _key(keys_folder, fresh, str(location))
+        return cls(FileStorage(location), key, every)
+
+    @classmethod
+    def exists(cls, location: Path | str) -> bool:
+        """Whether there is a log to be opened; makes nothing. Raises LedgerError."""
+        return location.exists() if isinstance(location, Path) else in_postgresql.exists(location)
 
     @property
     def exported(self) -> Path:
         """Where checkpoints are exported: keep copies of this file on another machine."""
-        return self.path.with_name(self.path.stem + ".checkpoints")
+        return self._rows.exported
 
     @property
     def verifier(self) -> str:
@@ -120,8 +98,7 @@ class Ledger:
         return self._key.verifier
 
     def close(self) -> None:
-        with _writing(self.path):  # the last connection to close writes the log back
-            self._db.close()
+        self._rows.close()
 
     def __enter__(self) -> Self:
         return self
@@ -158,6 +135,18 @@ class Ledger:
             raise LedgerError("Use intent() and outcome() for these two types.")
         return self._append(type_, release_id, body)
 
+    def holding(self, release_id: str, wait_s: float = 0.0) -> AbstractContextManager[bool]:
+        """Be the one process that makes or settles a release, on whatever machine; False: another
+        is. A log in a file belongs to one machine, and its staging folder says who lives there.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as d, Ledger.open(Path(d, "ledger.db"), Path(d)) as ledger:
+        ...     with ledger.holding("r1") as ours:
+        ...         ours
+        True
+        """
+        return self._rows.holding(release_id, wait_s)
+
     def recover(self, live: set[str]) -> tuple[str, ...]:
         """Close as aborted every orphan whose release id is not in ``live`` (jobs still running).
 
@@ -174,10 +163,10 @@ class Ledger:
 
     def checkpoint(self) -> str:
         """Sign a checkpoint over all entries, keep it, export it; returns the signed note."""
-        with self._transaction():
+        with self._rows.writing():
             note = self._head_note()
             size = self._key.open(note).size
-            self._db.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?)", (size, note))
+            self._keep(size, note)
         self._export()
         return note
 
@@ -191,7 +180,7 @@ class Ledger:
                     f"A ledger entry must not hold a {name} in clear: entries are never erased. "
                     "Store ledger.personal(text, salt), and keep the salt where it can be erased."
                 )
-        with self._transaction():
+        with self._rows.writing():
             frontier, previous = self._frontier()
             seq = frontier.size
             self._track(type_, release_id, seq)
@@ -207,65 +196,71 @@ class Ledger:
                 }
             )
             hashed = merkle.leaf_hash(leaf)
-            self._db.execute(
+            self._rows.run(
                 "INSERT INTO entries VALUES (?, ?, ?, ?, ?)", (seq, type_, release_id, leaf, hashed)
             )
-            self._db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", frontier.append(hashed))
+            self._rows.run_many("INSERT INTO nodes VALUES (?, ?, ?)", frontier.append(hashed))
             note = self._key.sign(frontier.size, frontier.root())
-            self._db.execute("INSERT OR REPLACE INTO head VALUES (1, ?)", (note,))
+            self._rows.run(
+                "INSERT INTO head VALUES (1, ?) "
+                "ON CONFLICT (one) DO UPDATE SET note = excluded.note",
+                (note,),
+            )
             due = frontier.size % self._every == 0
             if due:
-                self._db.execute(
-                    "INSERT OR IGNORE INTO checkpoints VALUES (?, ?)", (frontier.size, note)
-                )
+                self._keep(frontier.size, note)
         if due:
             self._export()
         return parse_leaf(leaf)
 
+    def _keep(self, size: int, note: str) -> None:
+        self._rows.run(
+            "INSERT INTO checkpoints VALUES (?, ?) ON CONFLICT (size) DO NOTHING", (size, note)
+        )
+
     def _track(self, type_: str, release_id: str, seq: int) -> None:
         if type_ == "intent":
-            known = self._db.execute(
+            known = self._rows.first(
                 "SELECT seq FROM entries WHERE release_id = ? AND type = 'intent'", (release_id,)
-            ).fetchone()
+            )
             if known:
                 raise LedgerError(f"Release {release_id} already has an intent, entry {known[0]}.")
-            self._db.execute("INSERT INTO open_intents VALUES (?, ?)", (release_id, seq))
+            self._rows.run("INSERT INTO open_intents VALUES (?, ?)", (release_id, seq))
         elif type_ == "outcome":
-            done = self._db.execute("DELETE FROM open_intents WHERE release_id = ?", (release_id,))
-            if done.rowcount != 1:
+            done = self._rows.run("DELETE FROM open_intents WHERE release_id = ?", (release_id,))
+            if done != 1:
                 raise LedgerError(
                     f"Release {release_id} has no open intent: log intent() first, and one outcome."
                 )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with _writing(self.path):
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    yield
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-                    raise
-            except sqlite3.Error as error:
-                raise LedgerError(f"The ledger {self.path} cannot be written: {error}.") from error
 
     # ------------------------------------------------------------ the tree
 
     def _node(self, level: int, position: int) -> bytes:
         if level == 0:
-            row = self._db.execute("SELECT hash FROM entries WHERE seq = ?", (position,)).fetchone()
+            row = self._rows.first("SELECT hash FROM entries WHERE seq = ?", (position,))
         else:
-            row = self._db.execute(
+            row = self._rows.first(
                 "SELECT hash FROM nodes WHERE level = ? AND position = ?", (level, position)
-            ).fetchone()
+            )
         if row is None or not isinstance(row[0], bytes):
             raise LedgerError(
                 f"The ledger lacks node {position} of level {level}. Run: avsafe ledger verify"
             )
         return row[0]
+
+    def _nodes(self, wanted: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Those of ``wanted`` (level, position), read at once."""
+        inner = [one for one in wanted if one[0]]
+        found: dict[tuple[int, int], Any] = {}
+        if inner:
+            places = ", ".join(["(?, ?)"] * len(inner))
+            query = "SELECT level, position, hash FROM nodes WHERE (level, position) IN (VALUES "
+            rows = self._rows.all(f"{query}{places})", tuple(n for one in inner for n in one))
+            found = {(level, position): value for level, position, value in rows}
+        return [
+            value if isinstance(value := found.get(one), bytes) else self._node(*one)
+            for one in wanted
+        ]
 
     def _frontier(self) -> tuple[merkle.Frontier, bytes]:
         """The tree's peaks and the last leaf hash, checked against the signed head.
@@ -273,38 +268,36 @@ class Ledger:
         Raises LedgerError when they disagree: nothing is ever added to a broken log.
         """
         head = self._key.open(self._head_note())
-        last = self._db.execute(
-            "SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1"
-        ).fetchone()
+        last = self._rows.first("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1")
         size = last[0] + 1 if last else 0
-        frontier = merkle.Frontier(size, [self._node(*peak) for peak in merkle.peaks(size)])
+        frontier = merkle.Frontier(size, self._nodes(tuple(merkle.peaks(size))))
         if (head.size, head.root) != (size, frontier.root()):
             raise LedgerError(
-                f"The ledger {self.path} is broken: its signed head speaks of {head.size} entries, "
-                f"it holds {size}, or their hashes differ. Run: avsafe ledger verify"
+                f"The ledger {self._rows.name} is broken: its signed head speaks of {head.size} "
+                f"entries, it holds {size}, or their hashes differ. Run: avsafe ledger verify"
             )
         return frontier, bytes(last[1]) if last else merkle.EMPTY_ROOT
 
     def _head_note(self) -> str:
-        row = self._db.execute("SELECT note FROM head").fetchone()
+        row = self._rows.first("SELECT note FROM head")
         if row:
             return str(row[0])
-        if self._db.execute("SELECT 1 FROM entries LIMIT 1").fetchone():
-            raise LedgerError(f"The ledger {self.path} has entries and no signed head.")
+        if self._rows.first("SELECT 1 FROM entries LIMIT 1"):
+            raise LedgerError(f"The ledger {self._rows.name} has entries and no signed head.")
         return self._key.sign(0, merkle.EMPTY_ROOT)
 
     def _export(self) -> None:
         """Append to the exported file the checkpoints that it lacks, and flush it to disk."""
-        with _writing(self.path):
+        with self._rows.exporting():
             written = self.exported.read_text("utf-8") if self.exported.exists() else ""
             whole = whole_notes(written)
             if whole != written:
                 os.truncate(self.exported, len(whole.encode()))
             last = "\n\n".join(whole.split("\n\n")[-3:])  # only the newest note is read
             known = max((note.size for note in read_notes(last, self._key)), default=-1)
-            rows = self._db.execute(
+            rows = self._rows.all(
                 "SELECT note FROM checkpoints WHERE size > ? ORDER BY size", (known,)
-            ).fetchall()
+            )
             descriptor = os.open(self.exported, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 for (note,) in rows:
@@ -315,16 +308,16 @@ class Ledger:
     # ------------------------------------------------------------ reading
 
     def __len__(self) -> int:
-        row = self._db.execute("SELECT seq FROM entries ORDER BY seq DESC LIMIT 1").fetchone()
+        row = self._rows.first("SELECT seq FROM entries ORDER BY seq DESC LIMIT 1")
         return row[0] + 1 if row else 0
 
     def entries(self, release_id: str | None = None, *, start: int = 0) -> Iterator[Entry]:
         """Entries in order, of one release or of all, from ``start`` on; read row by row."""
         query = "SELECT leaf FROM entries WHERE seq >= ?"
-        values: tuple[int | str, ...] = (start,)
+        values: Row = (start,)
         if release_id is not None:
             query, values = query + " AND release_id = ?", (start, release_id)
-        for (leaf,) in self._db.execute(query + " ORDER BY seq", values):
+        for (leaf,) in self._rows.stream(query + " ORDER BY seq", values):
             try:
                 yield parse_leaf(leaf)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -334,11 +327,11 @@ class Ledger:
 
     def resolve(self, start: str) -> str:
         """The release id that begins so. Raises LedgerError when none or several do."""
-        rows = self._db.execute(
+        rows = self._rows.all(
             "SELECT DISTINCT release_id FROM entries "
             "WHERE release_id >= ? AND release_id < ? LIMIT 2",
             (start, start + "\U0010ffff"),
-        ).fetchall()
+        )
         if len(rows) == 1 or (start,) in rows:
             return start if (start,) in rows else str(rows[0][0])
         raise LedgerError(
@@ -347,7 +340,7 @@ class Ledger:
 
     def orphans(self) -> list[str]:
         """Release ids whose intent has no outcome yet, the oldest first."""
-        rows = self._db.execute("SELECT release_id FROM open_intents ORDER BY seq")
+        rows = self._rows.all("SELECT release_id FROM open_intents ORDER BY seq")
         return [row[0] for row in rows]
 
     def status(self, release_id: str) -> str | None:
@@ -414,24 +407,26 @@ class Ledger:
         known = checkpoints is not None or source.exists()
         text = source.read_text("utf-8", errors="replace") if known else ""
         try:
-            self._db.execute("BEGIN")  # one snapshot, whatever is appended meanwhile
-            try:
-                return check(self._db, self._key, text)
-            finally:
-                self._db.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            problem = Problem(None, f"the file is damaged: {error}")
-            return Verification(0, merkle.EMPTY_ROOT, 0, (problem,))
+            with self._rows.snapshot():  # one state, whatever is appended meanwhile
+                return check(self._rows, self._key, text)
+        except StorageError as error:
+            return Verification(0, merkle.EMPTY_ROOT, 0, (Problem(None, str(error)),))
 
     def _leaf(self, seq: int) -> str:
-        row = self._db.execute("SELECT leaf FROM entries WHERE seq = ?", (seq,)).fetchone()
+        row = self._rows.first("SELECT leaf FROM entries WHERE seq = ?", (seq,))
+        if row is None:
+            raise LedgerError(f"The ledger lacks entry {seq}. Run: avsafe ledger verify")
         return bytes(row[0]).decode()
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        with locked(path.with_name(path.name + ".lock")):
-            yield
-    except (TimeoutError, PermissionError) as error:
-        raise LedgerError(f"The ledger cannot be locked. {error}") from error
+def _key(folder: Path, fresh: bool, log: str) -> Key:
+    if not fresh and not (folder / KEY_FILE).exists():
+        raise LedgerError(
+            f"{log} exists but its key {folder / KEY_FILE} does not. Restore the key "
+            "from a backup, or copy it from the machine that began the log: a new one could not "
+            "vouch for the old entries."
+        )
+    key = Key(secret(folder, KEY_FILE))
+    if not (folder / VERIFIER_FILE).exists():
+        write_private(folder / VERIFIER_FILE, (key.verifier + "\n").encode())
+    return key

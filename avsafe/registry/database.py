@@ -1,8 +1,9 @@
 """One database for the registry and the service: SQLite by default, PostgreSQL by URL.
 
-SQLite has WAL, synchronous=FULL and foreign keys on. Every write is one transaction; on SQLite
-writers also queue at a file lock, because SQLite 3.7.0 to 3.51.2 can lose a reset write-ahead log
-when two connections write in the same instant.
+Every read sees one state of the database, every write is one transaction. SQLite has WAL,
+synchronous=FULL and foreign keys on, and its writers queue at a file lock, because SQLite 3.7.0 to
+3.51.2 can lose a reset write-ahead log when two connections write in the same instant. PostgreSQL
+writes side by side: what must not overlap takes turns under a name.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DataError, IntegrityError, StatementError
 
-from avsafe.errors import RegistryError
+from avsafe.errors import MissingExtra, RegistryError, UsageError
 from avsafe.home import locked
 from avsafe.registry import migrate
 from avsafe.registry.schema import HEAD
 
 _BUSY_S = 60.0
+_TURN = text("SELECT pg_advisory_xact_lock(hashtextextended(:turn, 0))")
 
 
 class Database:
@@ -48,10 +50,12 @@ class Database:
         path = None if "://" in str(location) else Path(location)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        engine = create_engine(f"sqlite:///{path}" if path else str(location))
-        if engine.dialect.name == "sqlite":
+        if path is not None:
+            engine = create_engine(f"sqlite:///{path}")
             event.listen(engine, "connect", _on_connect)
             event.listen(engine, "begin", _on_begin)
+        else:
+            engine = _postgresql(str(location))
         database = cls(engine, path)
         try:
             # Locked: two processes that make one file at once trip over its journal mode.
@@ -66,6 +70,18 @@ class Database:
             engine.dispose()
             raise
         return database
+
+    @classmethod
+    def exists(cls, location: Path | str) -> bool:
+        """Whether there is one to be opened; makes nothing. Raises RegistryError."""
+        if "://" not in str(location):
+            return Path(location).exists()
+        engine = _postgresql(str(location))
+        try:
+            with _typed(), engine.begin() as connection:
+                return migrate.version(connection) is not None
+        finally:
+            engine.dispose()
 
     def close(self) -> None:
         with self._queued():  # the last connection to close writes the log back
@@ -88,16 +104,31 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One transaction that only reads. Raises RegistryError."""
-        with _typed(), self.engine.begin() as connection:
+        """One transaction that only reads, from one state. Raises RegistryError."""
+        engine = self.engine
+        if self.is_postgresql:
+            engine = engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        with _typed(), engine.begin() as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """One transaction that writes, alone on SQLite. Raises RegistryError."""
+    def writing(self, turn: str | None = None) -> Iterator[Connection]:
+        """One transaction that writes: alone on SQLite, alone of its ``turn`` on PostgreSQL.
+
+        Raises RegistryError; UsageError for a value that the database cannot hold.
+        """
         engine = self.engine.execution_options(avsafe_write=True)
         with self._queued(), _typed(), engine.begin() as connection:
+            if turn is not None and self.is_postgresql:
+                connection.execute(_TURN, {"turn": turn})
             yield connection
+
+    def by_bytes(self, column: ColumnElement[str]) -> ColumnElement[str]:
+        """A text column that compares by its bytes, as SQLite's do, whatever the language of the
+        database."""
+        return column.collate("C") if self.is_postgresql else column
 
     def truncate_log(self) -> None:
         """Empty SQLite's write-ahead log, which holds pages as they were before an erasure."""
@@ -114,6 +145,8 @@ class Database:
 def _typed() -> Iterator[None]:
     try:
         yield
+    except DataError as error:  # PostgreSQL: a zero byte in a text, a text that is too long
+        raise UsageError(f"A value cannot be stored: {error.orig}.") from error
     except IntegrityError as error:
         raise RegistryError(
             f"The registry refuses a duplicate or a stray row: {error.orig}."
@@ -129,6 +162,27 @@ def _queue(path: Path) -> Iterator[None]:
             yield
     except (TimeoutError, PermissionError) as error:
         raise RegistryError(f"The registry cannot be locked. {error}") from error
+
+
+def _postgresql(url: str) -> Engine:
+    try:
+        engine = create_engine(url, pool_pre_ping=True)
+    except ImportError:
+        raise MissingExtra(
+            "A PostgreSQL database needs psycopg, not installed here: pip install "
+            "'avsafe[postgres]'."
+        ) from None
+    event.listen(engine, "connect", _on_connect_postgresql)
+    return engine
+
+
+def _on_connect_postgresql(driver: Any, _record: Any) -> None:
+    """What is acknowledged is on disk, whatever the server's own setting."""
+    driver.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) "
+        "WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    driver.commit()
 
 
 def _on_connect(driver: Any, _record: Any) -> None:

@@ -14,7 +14,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    text,
     update,
 )
 
@@ -51,6 +50,11 @@ class Registry:
         """Open a registry, or make one (``Database.open``)."""
         return cls(Database.open(location))
 
+    @classmethod
+    def exists(cls, location: Path | str) -> bool:
+        """Whether there is one to be opened; makes nothing. Raises RegistryError."""
+        return Database.exists(location)
+
     def close(self) -> None:
         self.database.close()
 
@@ -72,7 +76,7 @@ class Registry:
 
         Raises RegistryError when the release, its manifest or one of its numbers is known.
         """
-        with self.database.writing() as connection:
+        with self.database.writing(turn=record.release_id) as connection:
             self._refuse_known(connection, record)
             rows.insert(connection, record)
 
@@ -81,7 +85,8 @@ class Registry:
 
         For a job that failed after its row was written. To erase a person use ``forget``.
         """
-        with self.database.writing() as connection:
+        # In turn with add_release: what a job that died was about to commit is there to be removed.
+        with self.database.writing(turn=release_id) as connection:
             return connection.execute(delete(releases).where(_is(release_id))).rowcount > 0
 
     def set_state(self, release_id: str, state: str) -> None:
@@ -135,10 +140,9 @@ class Registry:
         """The release whose id begins so. Raises RegistryError when none or several do."""
         if exact := self.get(start):
             return exact
+        by_bytes = self.database.by_bytes(releases.c.id)
         query = (
-            select(releases.c.id)
-            .where(releases.c.id >= start, releases.c.id < start + "\U0010ffff")
-            .limit(2)
+            select(releases.c.id).where(by_bytes >= start, by_bytes < start + "\U0010ffff").limit(2)
         )
         with self.database.reading() as connection:
             found = connection.execute(query).scalars().all()
@@ -219,11 +223,7 @@ class Registry:
         A job whose process died keeps its place until the window has passed.
         """
         now = datetime.now(UTC)
-        with self.database.writing() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(
-                    text("SELECT pg_advisory_xact_lock(hashtextextended(:user, 0))"), {"user": user}
-                )
+        with self.database.writing(turn=f"quota of {user}") as connection:
             connection.execute(
                 delete(reservations).where(reservations.c.created_at < now - _KEEP_RESERVATIONS)
             )

@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     uploads = settings.home.root / UPLOADS
     analyses = Analyses(settings)
 
-    database = Database.open(settings.home.ensure().registry) if settings.generate else None
+    database = Database.open(settings.home.ensure().database) if settings.generate else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

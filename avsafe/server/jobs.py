@@ -93,8 +93,10 @@ class Jobs:
         """Queue a job; with a key that the user gave before, the job of then and False.
 
         The key counts within the team. Raises Conflict when that one asked for something else,
-        TooMany when ``most`` jobs of the team have not ended.
+        TooMany when ``most`` jobs of the team have not ended, UsageError for a text that no
+        database keeps.
         """
+        _keepable(request)
         now = datetime.now(UTC)
         if idempotency_key is not None:  # as a hash: it may be anything, and is of one team
             idempotency_key = hashlib.sha256(f"{team}/{idempotency_key}".encode()).hexdigest()
@@ -206,13 +208,14 @@ class Jobs:
                 .where(or_(jobs.c.state == QUEUED, silent))
                 .order_by(jobs.c.created_at, jobs.c.id)
                 .limit(1)
-                .with_for_update(skip_locked=True)  # PostgreSQL; on SQLite writers are alone
             )
             with self._database.reading() as connection:  # an idle queue costs no write
                 if connection.execute(query.with_only_columns(jobs.c.id)).first() is None:
                     return None
             with self._database.writing() as connection:
-                row = connection.execute(query).first()
+                # PostgreSQL: what another worker is taking is passed over; on SQLite writers are
+                # alone.
+                row = connection.execute(query.with_for_update(skip_locked=True)).first()
                 if row is None:
                     return None
                 job = _job(row)
@@ -258,7 +261,8 @@ class Jobs:
     def end(self, job: Job, state: str, **values: Any) -> None:
         """Report how it ended, or that it waits for review. Raises Lost."""
         with self._database.writing() as connection:
-            if connection.execute(select(jobs.c.id).where(_mine(job))).first() is None:
+            held = select(jobs.c.id).where(_mine(job)).with_for_update()
+            if connection.execute(held).first() is None:
                 raise Lost(f"Job {job.id} is no longer this worker's.")
             _end(connection, job.id, state, **values)
 
@@ -307,7 +311,7 @@ class Jobs:
         Raises UsageError when it has ended.
         """
         with self._database.writing() as connection:
-            job = _get(connection, job_id)
+            job = _get(connection, job_id, held=True)
             if job.state in ENDED:
                 raise UsageError(f"The job has ended ({job.state}).")
             if job.state == RUNNING:
@@ -329,7 +333,7 @@ class Jobs:
             raise UsageError("A review needs a reason.")
         now = datetime.now(UTC)
         with self._database.writing() as connection:
-            job = _get(connection, job_id)
+            job = _get(connection, job_id, held=True)
             if job.state != REVIEW:
                 raise UsageError(f"The job does not wait for review ({job.state}).")
             said = {"reviewer": reviewer, "reason": reason.strip()[:2000], "at": now.isoformat()}
@@ -348,7 +352,7 @@ class Jobs:
 
     def stop_for_consent(self, record_id: str, error: Mapping[str, Any]) -> int:
         """Deny what waits and stands on a consent that was withdrawn; how many that were."""
-        waiting = select(jobs).where(jobs.c.state.in_((QUEUED, REVIEW)))
+        waiting = select(jobs).where(jobs.c.state.in_((QUEUED, REVIEW))).with_for_update()
         with self._database.writing() as connection:
             found = [
                 row.id
@@ -362,7 +366,7 @@ class Jobs:
     def delete(self, job_id: str) -> None:
         """Take a job that has ended out, with its prompt. Raises UsageError while it has not."""
         with self._database.writing() as connection:
-            job = _get(connection, job_id)
+            job = _get(connection, job_id, held=True)
             if job.state not in ENDED:
                 raise UsageError(f"The job has not ended ({job.state}): cancel it first.")
             connection.execute(delete(jobs).where(jobs.c.id == job_id))
@@ -371,6 +375,18 @@ class Jobs:
 
 def new_id() -> str:
     return f"video_{secrets.token_hex(16)}"
+
+
+def _keepable(request: Mapping[str, Any]) -> None:
+    """JSON that PostgreSQL takes: no zero byte, no half of a surrogate pair. The same rule for
+    both, so that a request does not depend on the database."""
+    try:
+        told = json.dumps(dict(request), ensure_ascii=False)
+        told.encode()
+    except UnicodeEncodeError:
+        told = "\\u0000"
+    if "\\u0000" in told.replace("\\\\", ""):
+        raise UsageError("The text holds a character that cannot be kept.")
 
 
 def _mine(job: Job) -> Any:
@@ -393,8 +409,10 @@ def _end(connection: Connection, job_id: str, state: str, **values: Any) -> None
     )
 
 
-def _get(connection: Connection, job_id: str) -> Job:
-    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+def _get(connection: Connection, job_id: str, *, held: bool = False) -> Job:
+    """A job; ``held``: nobody else changes it before this transaction ends."""
+    query = select(jobs).where(jobs.c.id == job_id)
+    row = connection.execute(query.with_for_update() if held else query).first()
     if row is None:
         raise UsageError(f"There is no job {job_id!r}.")
     return _job(row)

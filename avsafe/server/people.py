@@ -115,7 +115,7 @@ class People:
         """
         _check(name, team, role)
         now = datetime.now(UTC)
-        with self._database.writing() as connection:
+        with self._database.writing(turn="people") as connection:
             if connection.execute(select(teams.c.name).where(teams.c.name == team)).first() is None:
                 connection.execute(insert(teams).values(name=team, created_at=now))
             user_id = connection.execute(select(users.c.id).where(users.c.name == name)).scalar()
@@ -142,7 +142,7 @@ class People:
 
         Raises UsageError for an unknown user, or a scope that the user does not hold there.
         """
-        with self._database.writing() as connection:
+        with self._database.writing(turn="people") as connection:
             account = _account(connection, users.c.name == name)
             if account is None or team not in account.teams:
                 raise UsageError(f"There is no user {name!r} in a team {team!r}.")
@@ -231,7 +231,7 @@ class People:
 
         Raises UsageError.
         """
-        with self._database.writing() as connection:
+        with self._database.writing(turn="people") as connection:
             account = _account(connection, users.c.name == name)
             if account is None or team not in account.teams:
                 raise UsageError(f"There is no user {name!r} in a team {team!r}.")

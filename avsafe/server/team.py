@@ -432,9 +432,9 @@ class _Team:
         from avsafe.ledger import Ledger
 
         home = self._settings.home
-        if not home.ledger.exists():
+        if not Ledger.exists(home.log):
             return {"size": 0, "ok": True, "problems": (), "rows": (), "proofs": ()}
-        with Ledger.open(home.ledger, home.keys) as ledger:
+        with Ledger.open(home.log, home.keys) as ledger:
             checked = ledger.verify()
             release = ledger.resolve(asked_for) if asked_for else None
             start = 0 if release else max(0, len(ledger) - LISTED)

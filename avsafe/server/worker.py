@@ -76,7 +76,7 @@ def run(settings: Settings, *, until_empty: bool = False) -> None:
     name = f"{os.getpid()}-{secrets.token_hex(4)}"
     home = settings.home.ensure()
     swept_at = -math.inf
-    with Database.open(home.registry) as database, open_workspace(home) as workspace:
+    with Database.open(home.database) as database, open_workspace(home) as workspace:
         worker = Worker(name, settings, database, workspace, stopping)
         while not stopping.is_set():
             if time.monotonic() - swept_at > SWEEP_S:

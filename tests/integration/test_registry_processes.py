@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from avsafe.registry import Registry
 
 OPEN = """
@@ -17,7 +19,8 @@ from avsafe.registry import Registry
 import avsafe.registry.store
 print("ready", flush=True)
 sys.stdin.readline()
-with Registry.open(Path(sys.argv[1])) as registry:
+place = sys.argv[1]
+with Registry.open(place if "://" in place else Path(place)) as registry:
     print(registry.count())
 """
 
@@ -25,7 +28,8 @@ RESERVE = """
 import sys
 from pathlib import Path
 from avsafe.registry import Registry
-with Registry.open(Path(sys.argv[1])) as registry:
+place = sys.argv[1]
+with Registry.open(place if "://" in place else Path(place)) as registry:
     for _ in range(40):
         print(registry.reserve("anna").used_before)
 """
@@ -36,7 +40,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from avsafe.registry import Registry, ReleaseRecord
 from avsafe.types import Kind, Mark
-with Registry.open(Path(sys.argv[1])) as registry:
+place = sys.argv[1]
+with Registry.open(place if "://" in place else Path(place)) as registry:
     for number in range(10**9):
         name = f"{sys.argv[2]}-{number}"
         marks = (Mark(Kind.VIDEO, "mark", int(sys.argv[2]) * 10**6 + number, 64),)
@@ -57,9 +62,15 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def test_processes_that_open_a_fresh_registry_at_once_all_succeed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_processes_that_open_a_fresh_registry_at_once_all_succeed(
+    tmp_path: Path, engine: str, request: pytest.FixtureRequest
+) -> None:
     for attempt in range(2):
-        racers = [start(OPEN, tmp_path / f"{attempt}.db") for _ in range(3)]
+        place: Path | str = tmp_path / f"{attempt}.db"
+        if engine == "postgresql":
+            place = request.getfixturevalue("postgresql").empty()
+        racers = [start(OPEN, place) for _ in range(3)]
         for racer in racers:
             assert racer.stdout is not None
             assert racer.stdout.readline() == "ready\n"
@@ -68,23 +79,23 @@ def test_processes_that_open_a_fresh_registry_at_once_all_succeed(tmp_path: Path
         assert [racer.returncode for racer in racers] == [0] * 3
 
 
-def test_no_two_reservations_share_a_place(tmp_path: Path) -> None:
-    racers = [start(RESERVE, tmp_path / "registry.db") for _ in range(2)]
+def test_no_two_reservations_share_a_place(database_at: Path | str) -> None:
+    racers = [start(RESERVE, database_at) for _ in range(2)]
     said = [int(line) for racer in racers for line in racer.communicate(timeout=60)[0].split()]
     assert sorted(said) == list(range(80))
 
 
-def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(database_at: Path | str) -> None:
     random.seed(5)
     acknowledged = []
     for attempt in range(4):
-        with start(ADD, tmp_path / "registry.db", attempt) as process:
+        with start(ADD, database_at, attempt) as process:
             assert process.stdout is not None
             acknowledged.append(process.stdout.readline().strip())
             time.sleep(random.uniform(0.0, 0.1))
             process.kill()
             acknowledged.extend(line.strip() for line in process.stdout if line.endswith("\n"))
-        with Registry.open(tmp_path / "registry.db") as registry:
+        with Registry.open(database_at) as registry:
             for name in acknowledged:
                 found = registry.get(name)
                 assert found is not None

@@ -19,7 +19,7 @@ from PIL import Image
 
 from avsafe import testing
 from avsafe.errors import UsageError
-from avsafe.home import Home
+from avsafe.home import DATABASE_VARIABLE, Home
 from avsafe.registry.database import Database
 from avsafe.server import worker
 from avsafe.server.app import create_app
@@ -38,7 +38,7 @@ class Place:
     def __init__(self, root):
         self.settings = Settings(home=Home(root), generate=True, detectors="none")
         self.home = self.settings.home.ensure()
-        self.database = Database.open(self.home.registry)
+        self.database = Database.open(self.home.database)
         self.people, self.jobs = People(self.database), Jobs(self.database)
         self.app = create_app(self.settings)
         self.http = TestClient(self.app)
@@ -280,7 +280,8 @@ def test_keys_end(place):
     people.remove("kim", "lab")
     with pytest.raises(NotAuthenticated):
         people.identify(other)
-    assert key.split("_", 2)[2].encode() not in (place.home.root / "registry.db").read_bytes()
+    for path in place.home.root.glob("registry.db*"):
+        assert key.split("_", 2)[2].encode() not in path.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -362,20 +363,23 @@ def test_an_approval_covers_the_rules_it_names_and_no_other():
 
 
 @pytest.fixture
-def queue(tmp_path):
-    with Database.open(tmp_path / "q.db") as database:
+def queue(database_at):
+    with Database.open(database_at) as database:
         people = People(database)
         people.add("ada", "lab", "creator", key=False)
         yield Jobs(database), people.list()[0].id
 
 
-def test_a_call_with_one_key_is_one_job(place, queue):
+def test_a_call_with_one_key_is_one_job(queue):
     jobs, user = queue
     first, fresh = jobs.add(user, "lab", "videos", {"a": 1}, idempotency_key="k")
     again, fresh_again = jobs.add(user, "lab", "videos", {"a": 1}, idempotency_key="k")
     assert (first.id, fresh, fresh_again) == (again.id, True, False)
     with pytest.raises(Conflict):
         jobs.add(user, "lab", "videos", {"a": 2}, idempotency_key="k")
+
+
+def test_a_client_may_repeat_a_call_with_its_key(place):
     headers = place.headers("ada") | {"idempotency-key": "one"}
     ids = {place.http.post("/v1/videos", json={"prompt": PROMPT, "seconds": "1"},
                            headers=headers).json()["id"] for _ in range(3)}  # fmt: skip
@@ -427,6 +431,105 @@ def test_many_workers_take_each_job_once(queue):
     assert sorted(taken) == sorted(ids)
 
 
+TAKER = """
+import sys
+from pathlib import Path
+from avsafe.registry.database import Database
+from avsafe.server.jobs import Jobs
+place = sys.argv[1]
+with Database.open(place if "://" in place else Path(place)) as database:
+    jobs = Jobs(database)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    while (job := jobs.claim("w")) is not None:
+        jobs.end(job, "released", output="x")
+        print(job.id)
+"""
+
+
+def test_processes_take_each_job_once(queue, database_at):
+    jobs, user = queue
+    ids = {jobs.add(user, "lab", "videos", {})[0].id for _ in range(60)}
+    takers = [
+        subprocess.Popen([sys.executable, "-c", TAKER, str(database_at)], text=True,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]  # fmt: skip
+    for taker in takers:
+        assert taker.stdout.readline() == "ready\n"
+    said = [taker.communicate("go\n", timeout=120)[0].split() for taker in takers]
+    assert sorted(said[0] + said[1]) == sorted(ids)
+    assert jobs.counts() == {"released": 60}
+
+
+def test_one_key_in_the_same_instant_is_one_job(queue):
+    jobs, user = queue
+    found, ready = [], threading.Barrier(6)
+
+    def ask():
+        for number in range(8):
+            ready.wait()
+            found.append(jobs.add(user, "lab", "videos", {"a": 1}, idempotency_key=str(number)))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 48
+    assert len({job.id for job, _ in found}) == 8
+    assert sum(fresh for _, fresh in found) == 8
+
+
+def test_a_job_that_is_cancelled_and_claimed_in_the_same_instant(queue):
+    """Whoever is first, the other is told: a job that runs is never marked as cancelled."""
+    jobs, user = queue
+    ids = [jobs.add(user, "lab", "videos", {})[0].id for _ in range(30)]
+    taken = []
+
+    def work():
+        while (job := jobs.claim("w")) is not None:
+            taken.append(job)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    for one in reversed(ids):
+        jobs.cancel(one)
+    thread.join()
+    for job in taken:
+        assert jobs.get(job.id).state == "running"
+        assert jobs.beat(job) is True
+        jobs.end(job, "cancelled")
+    assert jobs.counts() == {"cancelled": 30}
+
+
+def test_the_same_people_added_at_once(database_at):
+    def add():
+        with Database.open(database_at) as database:
+            ready.wait()
+            keys.append(People(database).add("ada", "lab", "creator"))
+
+    keys, ready = [], threading.Barrier(4)
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with Database.open(database_at) as database:
+        people = People(database)
+        assert {people.identify(key).account.name for key in keys} == {"ada"}
+        assert len(keys) == 4
+        assert len(people.list()) == 1
+
+
+def test_a_text_that_cannot_be_kept_is_the_askers_error(queue):
+    jobs, user = queue
+    for text in ("a\0b", "\ud800"):
+        with pytest.raises(UsageError):
+            jobs.add(user, "lab", "videos", {"prompt": text})
+    assert jobs.counts() == {}
+
+
 def test_pages_of_a_list_join(queue):
     jobs, user = queue
     ids = [jobs.add(user, "lab", "videos", {})[0].id for _ in range(7)]
@@ -458,7 +561,7 @@ def test_a_deleted_job_leaves_no_prompt(queue, tmp_path):
     jobs.cancel(job.id)
     jobs.delete(job.id)
     assert jobs.get(job.id) is None
-    for path in tmp_path.glob("q.db*"):
+    for path in tmp_path.glob("registry.db*"):
         assert secret.encode() not in path.read_bytes()
 
 
@@ -719,7 +822,12 @@ def test_a_cancel_comes_too_late_for_a_release_that_is_complete(place, monkeypat
 # ---------------------------------------------------------------- kill -9
 
 
-def test_a_killed_worker_loses_no_job_and_releases_none_twice(tmp_path, monkeypatch):
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_a_killed_worker_loses_no_job_and_releases_none_twice(
+    tmp_path, monkeypatch, request, engine
+):
+    if engine == "postgresql":
+        monkeypatch.setenv(DATABASE_VARIABLE, request.getfixturevalue("postgresql_url"))
     made = Place(tmp_path / "home")
     account_id = made.people.identify(made.key("ada")).account.id
     client = made.client()

@@ -22,9 +22,9 @@ def test_the_head_is_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
-def test_migrations_make_what_the_code_declares(tmp_path: Path) -> None:
+def test_migrations_make_what_the_code_declares(database_at: Path | str) -> None:
     with (
-        Registry.open(tmp_path / "r.db") as registry,
+        Registry.open(database_at) as registry,
         registry.database.engine.connect() as connection,
     ):
         context = MigrationContext.configure(
