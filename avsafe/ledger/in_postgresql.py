@@ -69,7 +69,14 @@ def _connected(url: str) -> psycopg.Connection[Row]:
         ) from None
     address = "postgresql://" + url.partition("://")[2]
     try:
-        connection = psycopg.connect(address, autocommit=True, connect_timeout=_REACH_S)
+        connection = psycopg.connect(
+            address,
+            autocommit=True,
+            connect_timeout=_REACH_S,
+            keepalives_idle=30,  # a server that vanished is noticed, too
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
         connection.execute(_SESSION)
     except psycopg.Error as error:
         raise StorageError(

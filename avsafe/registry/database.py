@@ -166,7 +166,11 @@ def _queue(path: Path) -> Iterator[None]:
 
 def _postgresql(url: str) -> Engine:
     try:
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            connect_args={"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3},
+        )
     except ImportError:
         raise MissingExtra(
             "A PostgreSQL database needs psycopg, not installed here: pip install "
