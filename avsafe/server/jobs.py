@@ -116,7 +116,7 @@ class Jobs:
             "cancel": False,
         }
         try:
-            with self._database.writing() as connection:
+            with self._database.writing(turn=f"queue of {team}") as connection:
                 if earlier := _earlier(connection, user_id, idempotency_key):
                     return _same(earlier, endpoint, request), False
                 if most is not None and _unfinished(connection, team) >= most:
@@ -297,7 +297,8 @@ class Jobs:
         with self._database.writing() as connection:
             found = tuple(connection.execute(select(jobs.c.id).where(gone).limit(1000)).scalars())
             connection.execute(delete(jobs).where(jobs.c.id.in_(found)))
-            for job_id in connection.execute(select(jobs.c.id).where(stale)).scalars().all():
+            held = select(jobs.c.id).where(stale).with_for_update(skip_locked=True)
+            for job_id in connection.execute(held).scalars().all():
                 _end(connection, job_id, DENIED, error=error)
         if found:
             self._database.truncate_log()

@@ -19,7 +19,7 @@ EXAMPLES = 12  # of each route
 @pytest.fixture(scope="module")
 def key_and_schema(tmp_path_factory):
     home = Home(tmp_path_factory.mktemp("fuzz")).ensure()
-    with Database.open(home.registry) as database:
+    with Database.open(home.database) as database:
         key = People(database).add("ada", "lab", "owner")
     app = create_app(Settings(home=home, generate=True, detectors="none", max_upload_mb=1))
     return key, schemathesis.openapi.from_asgi("/openapi.json", app)
