@@ -295,7 +295,8 @@ class Jobs:
                 return ()
         error = {"code": "review_expired", "message": "Nobody looked at it in time."}
         with self._database.writing() as connection:
-            found = tuple(connection.execute(select(jobs.c.id).where(gone).limit(1000)).scalars())
+            out = select(jobs.c.id).where(gone).limit(1000).with_for_update(skip_locked=True)
+            found = tuple(connection.execute(out).scalars())
             connection.execute(delete(jobs).where(jobs.c.id.in_(found)))
             held = select(jobs.c.id).where(stale).with_for_update(skip_locked=True)
             for job_id in connection.execute(held).scalars().all():
