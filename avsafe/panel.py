@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from avsafe import findings, fusion, plugins
 from avsafe.calibration import abstention
-from avsafe.errors import AvsafeError, SandboxFailure, UsageError
-from avsafe.media.features import withheld
+from avsafe.errors import AvsafeError, LimitExceeded, SandboxFailure, UsageError
+from avsafe.media.features import examine, withheld, withholding
 from avsafe.media.sandbox import check_target
 from avsafe.types import Detector, Evidence, EvidenceStatus, Features, Kind, Media
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from avsafe.home import Home
+    from avsafe.media import Limits
 
 _log = logging.getLogger(__name__)
 ALL, NONE = "all", "none"
@@ -47,6 +50,26 @@ class Panel:
             if kind in one.kinds
             for target in one.extractors.values()
         }
+
+    def examine(
+        self, path: Path, own: Mapping[Kind, Mapping[str, str]], limits: Limits
+    ) -> tuple[Media, dict[str, Features]]:
+        """``media.features.examine`` for the extractors ``own`` and for those of the detectors.
+
+        Where both together take more than is allowed, the detectors do without: what else can be
+        known of the file must not be lost to them.
+        """
+        passive = {kind: self.extractors(kind) for kind in own}
+        spared = {target for targets in passive.values() for target in targets}
+        both = {kind: {**targets, **passive[kind]} for kind, targets in own.items()}
+        try:
+            return examine(path, both, limits=limits, spared=spared)
+        except LimitExceeded as error:
+            if not spared:
+                raise
+            media, features = examine(path, own, limits=limits)
+            none = withholding(f"detectors took more than is allowed for one file ({error})")
+            return media, features | dict.fromkeys(spared, none)
 
     def judge(self, media: Media, features: Mapping[str, Features]) -> list[Evidence]:
         """Evidence of each detector for media of this kind, and last what they say together.

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from avsafe import findings, media, panel, plugins
 from avsafe.errors import UnreadableMedia
-from avsafe.media.features import examine
 from avsafe.pipeline import FINGERPRINT, MARKS_OF_KIND, marks_wanted
 from avsafe.types import Evidence, Verdict, Watermarker
 from avsafe.workspace import Lookup
@@ -63,16 +62,11 @@ def _examine(
     markers: dict[str, Watermarker] = {
         n: plugins.load("watermarkers", n) for n in sorted({*chain(*MARKS_OF_KIND.values())})
     }
-    passive = {kind: heard.extractors(kind) for kind in MARKS_OF_KIND}
     extractors = {
-        kind: {f"watermark.{n}": markers[n].extractor for n in names}
-        | {"fingerprint": FINGERPRINT}
-        | passive[kind]
+        kind: {f"watermark.{n}": markers[n].extractor for n in names} | {"fingerprint": FINGERPRINT}
         for kind, names in MARKS_OF_KIND.items()
     }
-    probed, features = examine(  # 3
-        path, extractors, limits=limits, spared={*chain(*passive.values())}
-    )
+    probed, features = heard.examine(path, extractors, limits)  # 3
     names = marks_wanted(probed.kind, sound=probed.audio is not None)
     if (key := lookup.watermark_key) is None:
         found = [findings.no_key(n) for n in names]

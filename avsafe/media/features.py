@@ -210,13 +210,12 @@ class _Spared:
             self._tried(self._worker.samples, block, rate_hz)
 
     def finish(self) -> Features:
-        import numpy as np
 
         found = self._tried(self._finished, self._worker) if self._worker else None
         if found is not None:
             return found  # type: ignore[no-any-return]
         reason = self._reason or "its extractor gave no reason"
-        return {WITHHELD: np.frombuffer(reason.encode(errors="replace"), np.uint8)}
+        return withholding(reason)
 
     @staticmethod
     def _finished(worker: FeatureExtractor) -> Features:
@@ -244,6 +243,17 @@ class _Spared:
             self._reason = self._reason or f"its extractor failed ({type(error).__name__})"
         self._worker = None
         return None
+
+
+def withholding(reason: str) -> Features:
+    """Features of an extractor that gave none.
+
+    >>> withheld(withholding("no face"))
+    'no face'
+    """
+    import numpy as np
+
+    return {WITHHELD: np.frombuffer(reason.encode(errors="replace"), np.uint8)}
 
 
 def withheld(features: Features) -> str | None:

@@ -368,3 +368,27 @@ def test_spared_in_the_sandbox_too(clip):
     _, found = examine(clip, {Kind.VIDEO: wanted}, spared=["x"])
     assert "AttributeError" in withheld(found["x"])
     assert len(found["means"]["means"]) == 10
+
+
+def test_detectors_that_cost_too_much_leave_the_marks_to_be_read(
+    installed, clip, tmp_path, monkeypatch
+):
+    from avsafe.errors import LimitExceeded
+
+    installed(Fixed(score=9.0))
+    asked = []
+
+    def dear(path, extractors, **options):
+        asked.append(options.get("spared"))
+        if options.get("spared"):
+            raise LimitExceeded("it ran into a limit of 120 s of CPU time")
+        return examine(path, extractors, **options)
+
+    monkeypatch.setattr(panel, "examine", dear)
+    verdict = verify(clip, Lookup(Home(tmp_path / "home")))
+    found = by_source(verdict)
+    assert len(asked) == 2
+    assert found["detector.fixed"].status is EvidenceStatus.ABSTAINED
+    assert "more than is allowed" in found["detector.fixed"].summary
+    assert found["watermark.video"].status is EvidenceStatus.ABSTAINED  # no key; it was read
+    assert verdict.label is Label.INCONCLUSIVE

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avsafe import gate, media, plugins, testing
-from avsafe import verify as verifying
+from avsafe import gate, media, panel, plugins, testing
 from avsafe.findings import label_of
 from avsafe.home import Home
 from avsafe.policy import local_principal
@@ -110,13 +109,13 @@ def test_features_that_lie_raise_nothing(
     """They come from a process that a hostile file may have taken over."""
     clip = tmp_path / "clip.mp4"
     media.encode(testing.textured_clip(1.0, 160, 120), clip)
-    examine = verifying.examine
+    examine = panel.examine
 
     def spoiled(*args, **kwargs):
         seen, found = examine(*args, **kwargs)
         return seen, found | {"fingerprint": spoil(dict(found["fingerprint"]))}
 
-    monkeypatch.setattr(verifying, "examine", spoiled)
+    monkeypatch.setattr(panel, "examine", spoiled)
     verdict = verify(clip, Lookup(workspace.home))
     assert verdict.label is Label.UNREADABLE
     assert "fingerprint" in verdict.evidence[-1].summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -73,12 +74,24 @@ class ImageDetector:
         score = model.pooled(logit)
         found = judging.maps(seen, logit, weights[f"null.{judging.CONDITIONS.index(name)}"])
         what = "frames" if domain.kind == "video" else "picture"
-        return c.evidence(
+        judged = c.evidence(
             known, condition, score, distance=distance,
             present=f"The pixels of the {what} have signs of generation or re-synthesis",
             absent=f"No sign of generation or re-synthesis was found in the pixels of the {what}",
             details={"condition_share": share, **_shown(found, condition, media)},
         )  # fmt: skip
+        return _no_proof_of_a_camera(judged)
+
+
+def _no_proof_of_a_camera(judged: Evidence) -> Evidence:
+    """Pictures of most generators pass (card.md): that none was seen speaks for nothing."""
+    if judged.llr is None or judged.llr >= 0:
+        return judged
+    low, high = judged.details["interval"]
+    interval = [max(0.5, low), max(0.5, high)]
+    return replace(
+        judged, llr=0.0, probability=0.5, details={**judged.details, "interval": interval}
+    )
 
 
 def unfit(domain: Domain, seen: judging.Seen) -> str | None:

