@@ -247,7 +247,7 @@ def test_it_wants_the_figures_first(tmp_path: Path) -> None:
         scores_page.write(bench_runs.write(tmp_path))
 
 
-def test_an_axis_goes_outward_to_the_better_end(folder: Path) -> None:
+def test_an_axis_goes_outward_to_the_better_end(folder: Path, page: str) -> None:
     figures = json.loads((folder / "aggregates.json").read_text())
     assert scores_parts.axis_ends(figures, "sharpness") == (0.0, 1.0, "documented")
     ends = scores_parts.axis_ends(figures, "flicker")

@@ -16,7 +16,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
@@ -218,9 +218,9 @@ def judge(task: Task) -> list[Row]:
 def evidence_of(path: Path, task: Task) -> dict[str, Evidence]:
     """What each detector says of a file, decoded once in the sandbox, as ``verify`` does it."""
     names = task.names if TOGETHER in task.wanted else task.wanted
-    heard = _panel(tuple(names))
-    extractors = {kind: heard.extractors(kind) for kind in Kind}
-    seen, features = media.features.examine(path, extractors)
+    # A detector of another kind of media is a row of its own here, and no abstention.
+    heard = replace(_panel(tuple(names)), named=frozenset())
+    seen, features = heard.examine(path, {kind: {} for kind in Kind}, media.Limits())
     return {
         TOGETHER if e.source == findings.FUSED else e.source.removeprefix("detector."): e
         for e in heard.judge(seen, features)
