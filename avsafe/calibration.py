@@ -264,26 +264,44 @@ def _members(within: NDArray[np.bool_], of: NDArray[Any]) -> list[NDArray[np.int
     return np.split(order, edges)
 
 
+def balanced(synthetic: NDArray[np.bool_]) -> F64:
+    """(n,) weights: both classes the same in sum, 1 together, as at a prior of one half."""
+    y = np.asarray(synthetic, bool)
+    return np.where(y, 0.5 / max(1, int(y.sum())), 0.5 / max(1, int((~y).sum())))
+
+
+def binned(p: F64, y: NDArray[np.bool_], bins: int = 10) -> tuple[F64, F64, F64, F64]:
+    """Weight, mean probability, share of synthetic units and number of units of bins of equal
+    number, (bins,) each; both classes weigh the same. Units of one probability are shared out
+    alike, whatever their order: capped ratios make many of them.
+    """
+    p, y = np.asarray(p, np.float64), np.asarray(y, bool)
+    order = np.argsort(p, kind="stable")
+    p, y, weight = p[order], y[order], balanced(y)[order]
+    tie = np.concatenate([[0], np.cumsum(np.diff(p) > 0)])
+    size = np.bincount(tie)
+    even = (np.bincount(tie, weight) / size)[tie]
+    made = (np.bincount(tie, weight * y) / size)[tie]
+    parts = np.array_split(np.arange(len(p)), min(bins, len(p)))
+    w = np.array([even[part].sum() for part in parts])
+    return (
+        w,
+        np.array([(even[part] * p[part]).sum() for part in parts]) / w,
+        np.array([made[part].sum() for part in parts]) / w,
+        np.array([len(part) for part in parts], np.float64),
+    )
+
+
 def ece(p: F64, y: NDArray[np.bool_], bins: int = 10) -> float:
-    """Expected calibration error: mean gap between probability and share, bins of equal number.
+    """Expected calibration error: mean gap between probability and share over ``binned``.
 
     Both classes weigh the same, as at ``PRIOR``. 0 is perfect, 1 the worst.
 
     >>> ece(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, True]))
     0.0
     """
-    p, y = np.asarray(p, np.float64), np.asarray(y, bool)
-    weight = np.where(y, 0.5 / max(1, y.sum()), 0.5 / max(1, (~y).sum()))
-    # Units of one probability (a capped ratio makes many) share: their order must not count.
-    values, at, n = np.unique(p, return_inverse=True, return_counts=True)
-    mean = np.bincount(at, weight) / n
-    share = np.bincount(at, weight * y) / n / mean
-    w, stated, found = (np.repeat(column, n) for column in (mean, values, share))
-    total = 0.0
-    for part in np.array_split(np.arange(len(p)), min(bins, len(p))):
-        gap = np.average(stated[part], weights=w[part]) - np.average(found[part], weights=w[part])
-        total += float(w[part].sum()) * abs(float(gap))
-    return total / float(weight.sum())
+    weight, stated, share, _ = binned(p, y, bins)
+    return float((weight * np.abs(stated - share)).sum() / weight.sum())
 
 
 # ---------------------------------------------------------------- what was seen before

@@ -7,14 +7,28 @@ of others (``avsafe.detector_adapters``) are made with a model: ``avsafe.qualify
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from avsafe.errors import MissingExtra, UsageError
-from avsafe.types import Generator, GeneratorInfo
+from avsafe.types import Generator, GeneratorInfo, Task
 
 PluginKind = Literal["generators", "watermarkers", "metrics", "detectors", "detector_adapters"]
+
+# Which embedded generator does a task when none is named.
+DEFAULT_GENERATORS: Mapping[Task, str] = {
+    Task.TEXT_TO_IMAGE: "world",
+    Task.TEXT_TO_VIDEO: "world",
+    Task.IMAGE_TO_VIDEO: "photo-motion",
+    Task.STYLIZE_VIDEO: "stylize",
+    Task.CINEMAGRAPH: "cinemagraph",
+    Task.INPAINT_VIDEO: "inpaint",
+    Task.EDIT_VIDEO: "edit",
+    Task.VIDEO_TO_AUDIO: "foley",
+    Task.TALKING_HEAD: "talking-head",
+}
 
 
 def catalogue(kind: PluginKind) -> dict[str, EntryPoint]:

@@ -9,23 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avsafe.cli.shell import Json, console, plain, print_json, progress_bar, shown
+from avsafe.cli.shell import Json, console, print_json, progress_bar, shown
+from avsafe.plain import plain
 
 if TYPE_CHECKING:
     from avsafe.types import GenerationRequest, InputMedia, Release, Verdict
 
-# Which embedded generator does a task when --generator is not given.
-DEFAULT_GENERATOR = {
-    "text-to-image": "world",
-    "text-to-video": "world",
-    "image-to-video": "photo-motion",
-    "stylize-video": "stylize",
-    "cinemagraph": "cinemagraph",
-    "inpaint-video": "inpaint",
-    "edit-video": "edit",
-    "video-to-audio": "foley",
-    "talking-head": "talking-head",
-}
 # What an option's file is called in a request, where a task calls it otherwise.
 ROLES = {"talking-head": {"image": "portrait", "audio": "voice"}}
 VERIFY_EXIT = {
@@ -102,6 +91,7 @@ def generate(
     optional package is missing.
     """
     from avsafe.errors import UsageError
+    from avsafe.plugins import DEFAULT_GENERATORS
     from avsafe.types import GenerationRequest, Task
 
     try:
@@ -111,7 +101,7 @@ def generate(
         raise UsageError(f"No task {task!r}. Tasks: {names}.") from None
     if wanted is Task.RELEASE:
         raise UsageError("To release a file made elsewhere use: avsafe release FILE.")
-    name = generator or DEFAULT_GENERATOR[task]
+    name = generator or DEFAULT_GENERATORS[wanted]
     width, height = _size(size)
     if duration is not None and not 0 < duration < float("inf"):
         raise UsageError(f"--duration is a number of seconds over 0, not {duration:g}.")

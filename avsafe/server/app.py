@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 Most = Annotated[int, Query(ge=1, le=resolution.MOST, alias="maxResults")]
-UPLOADS = "uploads"  # in the state folder
 _SHORT = ("/matches/byBinding", "/api/reviews")
 _SHORT_BYTES, _SHORT_S = 64 * 1024, 30.0
 HEADERS = {
@@ -69,7 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
     >>> create_app(Settings(home=Home(Path("nowhere")))).title
     'avsafe'
     """
-    uploads = settings.home.root / UPLOADS
+    uploads = settings.uploads
     analyses = Analyses(settings)
 
     database = Database.open(settings.home.ensure().database) if settings.generate else None

@@ -31,17 +31,6 @@ IMAGE_FIELDS = frozenset(
     {"model", "prompt", "n", "size", "response_format", "output_format", "quality", "style",
      "background", "user", *OURS}
 )  # fmt: skip
-DEFAULT_GENERATOR = {
-    Task.TEXT_TO_IMAGE: "world",
-    Task.TEXT_TO_VIDEO: "world",
-    Task.IMAGE_TO_VIDEO: "photo-motion",
-    Task.STYLIZE_VIDEO: "stylize",
-    Task.CINEMAGRAPH: "cinemagraph",
-    Task.INPAINT_VIDEO: "inpaint",
-    Task.EDIT_VIDEO: "edit",
-    Task.VIDEO_TO_AUDIO: "foley",
-    Task.TALKING_HEAD: "talking-head",
-}
 LONGEST_PROMPT = 8000
 MOST_CONSENTS = 50
 DEEPEST = 6  # lists and objects inside of parameters
@@ -120,7 +109,7 @@ def suffix(asked: Mapping[str, Any]) -> str:
 
 
 def _common(fields: Mapping[str, Any], task: Task, offered: Collection[str]) -> dict[str, Any]:
-    name = _text(fields, "model") or DEFAULT_GENERATOR[task]
+    name = _text(fields, "model") or plugins.DEFAULT_GENERATORS[task]
     info = plugins.generator_info(name) if name in offered else None
     if info is None:
         known = ", ".join(offered)
@@ -171,7 +160,7 @@ def _task(fields: Mapping[str, Any], roles: set[str]) -> Task:
         except ValueError:
             found = Task.RELEASE
         if found is Task.RELEASE:
-            names = ", ".join(sorted(DEFAULT_GENERATOR))
+            names = ", ".join(sorted(plugins.DEFAULT_GENERATORS))
             raise UsageError(f"There is no task {named[:60]!r} (tasks: {names}).")
         return found
     if "portrait" in roles:

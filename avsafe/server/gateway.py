@@ -15,10 +15,9 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
@@ -27,6 +26,7 @@ from pydantic import BaseModel, Field
 
 from avsafe import plugins
 from avsafe.errors import UnreadableMedia, UsageError
+from avsafe.media import MIME_BY_SUFFIX
 from avsafe.registry.database import Database
 from avsafe.server import asked, pages, worker
 from avsafe.server.jobs import (
@@ -85,7 +85,6 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
     jobs = Jobs(database)
     app.state.people = People(database)
     router = APIRouter()
-    uploads = settings.home.root / "uploads"
 
     async def mine(video_id: str, who: Identity) -> Job:
         job = await asyncio.to_thread(jobs.get, video_id, who.team)
@@ -105,7 +104,7 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         if key is not None and len(key) > 255:
             raise UsageError("An idempotency key has at most 255 letters.")
         await asyncio.to_thread(_room, jobs, who.team, settings.team_jobs)
-        async with _asked(request, settings, uploads) as (fields, form):
+        async with _asked(request, settings) as (fields, form):
             wanted = await asyncio.to_thread(asked.video, fields, settings.offered, form)
             job_id = new_id()
             folder = worker.folder_of(settings, job_id)
@@ -162,15 +161,15 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
     ) -> Response:
         """The released file, signed and marked; or a still of it."""
         job = await mine(video_id, who)
-        if job.state != RELEASED or job.output is None:
+        if job.state != RELEASED:
             raise Conflict(f"The video is not there yet ({STATUS[job.state]}).")
-        path = worker.folder_of(settings, job.id) / job.output
-        if not path.is_file():
+        path = worker.released_file(settings, job)
+        if path is None:
             raise NoSuchJob("The file is kept no longer.")
         if variant == "thumbnail":
             still = await asyncio.to_thread(pages.still, path)
             return Response(still, media_type="image/webp")
-        kind = "image/png" if path.suffix == ".png" else "video/mp4"
+        kind = MIME_BY_SUFFIX[path.suffix]
         return FileResponse(path, media_type=kind, filename=f"{job.id}{path.suffix}")
 
     @router.post("/v1/videos/{video_id}/cancel")
@@ -213,9 +212,9 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
                                    kind="generation_error")  # fmt: skip
                     late.headers["Retry-After"] = "60"
                     return late
-                if job.state != RELEASED or job.output is None:
+                path = worker.released_file(settings, job)
+                if path is None:
                     return _refused(job)
-                path = worker.folder_of(settings, job.id) / job.output
                 data = await asyncio.to_thread(path.read_bytes)
                 found.append({"b64_json": base64.b64encode(data).decode(), "revised_prompt": None})
             finally:
@@ -267,15 +266,11 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         """Approve or deny, with a reason; nobody reviews a request of their own."""
         who.must(MAY_REVIEW)
         job = await mine(video_id, who)
-        if job.user_id == who.account.id:
-            raise NotAllowed("A request is reviewed by somebody else than who made it.")
+        approved = review.decision == "approve"
         done = await asyncio.to_thread(
-            lambda: jobs.decide(
-                job.id, approved=review.decision == "approve", reviewer=who.account.name,
-                reason=review.reason, seen=review.rules,
-            )
+            reviewed, jobs, settings, job, who,
+            approved=approved, reason=review.reason, seen=review.rules,
         )  # fmt: skip
-        await asyncio.to_thread(_tidy, settings, done)
         return review_json(done)
 
     # ------------------------------------------------------------ errors
@@ -387,6 +382,21 @@ def stop(jobs: Jobs, settings: Settings, job_id: str) -> Job:
     return job
 
 
+def reviewed(
+    jobs: Jobs, settings: Settings, job: Job, who: Identity, *,
+    approved: bool, reason: str, seen: Iterable[str] | None,
+) -> Job:  # fmt: skip
+    """End a review (``Jobs.decide``); inputs of what is denied go. Raises NotAllowed for a request
+    of one's own."""
+    if job.user_id == who.account.id:
+        raise NotAllowed("A request is reviewed by somebody else than who made it.")
+    done = jobs.decide(
+        job.id, approved=approved, reviewer=who.account.name, reason=reason, seen=seen
+    )
+    _tidy(settings, done)
+    return done
+
+
 def _tidy(settings: Settings, job: Job) -> None:
     if job.state in ENDED:
         worker.forget_inputs(settings, job.id)
@@ -417,16 +427,14 @@ def _leave(jobs: Jobs, settings: Settings, job: Job) -> None:
 
 
 @asynccontextmanager
-async def _asked(
-    request: Request, settings: Settings, uploads: Path
-) -> AsyncIterator[tuple[dict[str, Any], Any]]:
+async def _asked(request: Request, settings: Settings) -> AsyncIterator[tuple[dict[str, Any], Any]]:
     """Fields and files of a request: JSON, or a form."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         yield await _json(request), None
         return
     async with received(
-        request, uploads, max_bytes=settings.max_upload_bytes, within_s=settings.receive_s,
+        request, settings.uploads, max_bytes=settings.max_upload_bytes, within_s=settings.receive_s,
         files=tuple(asked.ROLES),
     ) as form:  # fmt: skip
         yield dict(form.texts), form

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from avsafe.calibration import CAP
+from avsafe.maps.details import number
 from avsafe.server.words import Words
 from avsafe.types import Evidence, EvidenceStatus, Verdict
 
@@ -137,14 +138,14 @@ def _facts(evidence: Evidence, lane: str, say: Words) -> Iterator[tuple[str, str
     if lane in ("watermark", "fingerprint"):
         if release := _text(details.get("release_id")):
             yield say("release"), release
-        similarity = _number(details.get("fingerprint_similarity", details.get("similarity")))
+        similarity = number(details.get("fingerprint_similarity", details.get("similarity")))
         if similarity is not None:
             yield say("similarity"), f"{similarity:.0%}"
     if lane in ("detector", "detectors") and evidence.llr is not None:
         yield say("strength"), _strength(evidence.llr, say)
     condition = details.get("condition")
     if lane == "detector" and isinstance(condition, Mapping):
-        fpr, tpr = _number(condition.get("fpr")), _number(condition.get("tpr"))
+        fpr, tpr = number(condition.get("fpr")), number(condition.get("tpr"))
         if fpr is not None and tpr is not None:
             yield (
                 "",
@@ -171,7 +172,7 @@ def _signed(details: Mapping[str, Any], say: Words) -> Iterator[tuple[str, str]]
     uncovered = details.get("uncovered")
     if isinstance(uncovered, list | tuple):
         ranges = [r for r in uncovered if isinstance(r, Mapping) and r.get("blank") is not True]
-        n = sum(int((_number(r.get("end")) or 0) - (_number(r.get("start")) or 0)) for r in ranges)
+        n = sum(int((number(r.get("end")) or 0) - (number(r.get("start")) or 0)) for r in ranges)
         if n > 0:
             yield "", say("uncovered", n=n)
 
@@ -210,9 +211,9 @@ def _timeline(found: object, say: Words) -> tuple[tuple[Bar, ...], float]:
     segments = []
     for one in found[:MAX_SEGMENTS]:
         if isinstance(one, Mapping):
-            start, end = _number(one.get("start_s")), _number(one.get("end_s"))
+            start, end = number(one.get("start_s")), number(one.get("end_s"))
             if start is not None and end is not None and 0 <= start < end < 1e6:
-                segments.append((start, end, _number(one.get("llr")), one.get("flagged") is True))
+                segments.append((start, end, number(one.get("llr")), one.get("flagged") is True))
     if not segments:
         return (), 0.0
     length = max(end for _, end, _, _ in segments)
@@ -244,9 +245,3 @@ def _text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
     return "".join(c for c in str(value)[:300] if c.isprintable())
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import tempfile
 import traceback
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from avsafe.plain import plain
 from avsafe.types import Verdict
 
 
@@ -22,13 +19,8 @@ def verdict_json(verdict: Verdict, name: str) -> dict[str, Any]:
     >>> verdict_json(Verdict(Path("/x/y"), "0" * 64, Label.INCONCLUSIVE, ()), "clip.mp4")["name"]
     'clip.mp4'
     """
-    found = {
-        "name": name,
-        "sha256": verdict.sha256,
-        "label": str(verdict.label),
-        "evidence": [_plain(item) for item in verdict.evidence],
-    }
-    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+    found = {k: v for k, v in plain(verdict).items() if k != "path"}
+    return {"name": name} | found
 
 
 def told(error: BaseException, root: Path) -> str:
@@ -54,15 +46,3 @@ def where(error: BaseException) -> str:
 
 
 _CODE = Path(__file__).parents[2]
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, bool | int | float | str | None) else str(value)

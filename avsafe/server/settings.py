@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from avsafe.errors import UsageError
@@ -12,6 +13,7 @@ from avsafe.home import Home
 from avsafe.media import Limits
 
 PREFIX = "AVSAFE_SERVE_"
+UPLOADS = "uploads"  # in the state folder
 # Generators that a client may name unless the setting says others. Those that run a command line,
 # load a model by path or call a server are not among them: their parameters reach the machine.
 EMBEDDED = (
@@ -55,6 +57,11 @@ class Settings:
     @property
     def max_upload_bytes(self) -> int:
         return self.max_upload_mb * MIB
+
+    @property
+    def uploads(self) -> Path:
+        """Where uploads lie while they are looked at."""
+        return self.home.root / UPLOADS
 
     @property
     def offered(self) -> tuple[str, ...]:

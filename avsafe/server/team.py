@@ -22,15 +22,14 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Redirect
 from avsafe import plugins
 from avsafe.consent import ConsentRegister
 from avsafe.errors import AvsafeError, UsageError
-from avsafe.media import sha256_of
+from avsafe.media import MIME_BY_SUFFIX, sha256_of
 from avsafe.registry.database import Database
 from avsafe.server import asked, pages, worker
-from avsafe.server.gateway import stop
+from avsafe.server.gateway import reviewed, stop
 from avsafe.server.jobs import (
     ENDED,
     PICTURES,
     QUEUED,
-    RELEASED,
     REVIEW,
     RUNNING,
     VIDEOS,
@@ -39,7 +38,15 @@ from avsafe.server.jobs import (
     TooMany,
     new_id,
 )
-from avsafe.server.people import AUDIT, GENERATE, Identity, NotAllowed, NotAuthenticated, People
+from avsafe.server.people import (
+    AUDIT,
+    GENERATE,
+    SESSION,
+    Identity,
+    NotAllowed,
+    NotAuthenticated,
+    People,
+)
 from avsafe.server.people import REVIEW as MAY_REVIEW
 from avsafe.server.plain import told
 from avsafe.server.settings import Settings
@@ -79,7 +86,7 @@ class _Team:
         self._settings, self._language = settings, language
         self._people, self._jobs = People(database), Jobs(database)
         self._consent = ConsentRegister(settings.home.consent)
-        self._uploads = settings.home.root / "uploads"
+        self._uploads = settings.uploads
         self.router = APIRouter(prefix=f"/{language}/team")
         for method, path, scope, handler in (
             ("GET", "/", "", self._list),
@@ -174,7 +181,7 @@ class _Team:
         answer = RedirectResponse(f"/{self._language}/team/", 303)
         answer.set_cookie(
             COOKIE, token, httponly=True, samesite="strict", path="/",
-            secure=request.url.scheme == "https", max_age=8 * 3600,
+            secure=request.url.scheme == "https", max_age=int(SESSION.total_seconds()),
         )  # fmt: skip
         return answer
 
@@ -210,7 +217,7 @@ class _Team:
         infos = [plugins.generator_info(name) for name in self._settings.offered]
         return {
             "models": [info for info in infos if info is not None],
-            "tasks": sorted(asked.DEFAULT_GENERATOR),
+            "tasks": sorted(plugins.DEFAULT_GENERATORS),
             "consents": [r for r in self._theirs(team) if r.state(datetime.now(UTC)) == "live"],
         }
 
@@ -251,24 +258,24 @@ class _Team:
 
     async def _show(self, visit: Visit, job_id: str) -> Response:
         job = await self._mine(visit, job_id)
-        path = worker.folder_of(self._settings, job.id) / (job.output or "none")
+        path = worker.released_file(self._settings, job)
         return self._page(
             visit,
             "team_job.html",
             job=job,
             row=_job_row(job, visit.say),
-            kept=job.state == RELEASED and path.is_file(),
-            picture=path.suffix == ".png",
+            kept=path is not None,
+            picture=path is not None and path.suffix == ".png",
             ended=job.state in ENDED,
             reload_s=2 if job.state in (QUEUED, RUNNING) else 0,
         )
 
     async def _file(self, visit: Visit, job_id: str) -> Response:
         job = await self._mine(visit, job_id)
-        path = worker.folder_of(self._settings, job.id) / (job.output or "none")
-        if job.state != RELEASED or not path.is_file():
+        path = worker.released_file(self._settings, job)
+        if path is None:
             raise _Gone
-        kind = "image/png" if path.suffix == ".png" else "video/mp4"
+        kind = MIME_BY_SUFFIX[path.suffix]
         return FileResponse(path, media_type=kind, filename=f"{job.id}{path.suffix}",
                             content_disposition_type="inline")  # fmt: skip
 
@@ -317,19 +324,13 @@ class _Team:
 
     async def _decide(self, visit: Visit, form: Form, job_id: str) -> Response:
         job = await self._mine(visit, job_id)
-        if job.user_id == visit.who.account.id:
-            raise NotAllowed("A request is reviewed by somebody else than who made it.")
         decision = form.texts.get("decision")
         if decision not in ("approve", "deny"):
             raise UsageError("Approve or deny.")
-        done = await asyncio.to_thread(
-            lambda: self._jobs.decide(
-                job.id, approved=decision == "approve", reviewer=visit.who.account.name,
-                reason=form.texts.get("reason", ""), seen=_several(form.texts.get("rules")),
-            )
+        await asyncio.to_thread(
+            reviewed, self._jobs, self._settings, job, visit.who, approved=decision == "approve",
+            reason=form.texts.get("reason", ""), seen=_several(form.texts.get("rules")),
         )  # fmt: skip
-        if done.state in ENDED:
-            await asyncio.to_thread(worker.forget_inputs, self._settings, job.id)
         return RedirectResponse(visit.path("reviews"), 303)
 
     # ------------------------------------------------------------ consent
@@ -521,9 +522,8 @@ def simulated(folder: Path, base: str, cases: str, work: Path) -> list[dict[str,
     lines.write_text(cases, encoding="utf-8")
     found = []
     for case in simulation.read_cases(lines):
-        one = simulation.simulate(before, before, [case])
-        effect = next(iter(one.before))
-        changes = simulation.simulate(before, after, [case]).changes
+        one = simulation.simulate(before, after, [case])  # which scores the text once
+        effect, changes = next(iter(one.before)), one.changes
         found.append(
             {
                 "task": str(case.request.task),

@@ -179,10 +179,9 @@ class Worker:
                     progress=pulse.progress,
                     cancelled=pulse.cancelled,
                 )
-            except Denied as error:
-                self._jobs.end(job, DENIED, error=refusal(error.decision), decision=said(error))
-            except NeedsReview as error:
-                self._jobs.end(job, REVIEW, error=refusal(error.decision), decision=said(error))
+            except (Denied, NeedsReview) as error:
+                state, decision = DENIED if isinstance(error, Denied) else REVIEW, error.decision
+                self._jobs.end(job, state, error=refusal(decision), decision=_plain(decision))
             except Cancelled:
                 if pulse.lost:
                     raise Lost(job.id) from None
@@ -343,9 +342,12 @@ def refusal(decision: Decision) -> dict[str, Any]:
     }
 
 
-def said(error: Denied | NeedsReview) -> dict[str, Any]:
-    """The decision, for reviewers."""
-    return _plain(error.decision)
+def released_file(settings: Settings, job: Job) -> Path | None:
+    """What a job released, while it is kept."""
+    if job.state != RELEASED or job.output is None:
+        return None
+    path = folder_of(settings, job.id) / job.output
+    return path if path.is_file() else None
 
 
 def forget_files(settings: Settings, job_id: str) -> None:

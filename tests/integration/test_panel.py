@@ -158,7 +158,7 @@ def test_a_missing_package_is_told_and_the_rest_goes_on(installed, clip, tmp_pat
 
 
 def test_json_is_what_is_published(installed, clip, tmp_path):
-    from avsafe.cli.shell import plain
+    from avsafe.plain import plain
 
     installed(Fixed(score=9.0))
     verdict = json.loads(json.dumps(plain(verify(clip, Lookup(Home(tmp_path / "home"))))))

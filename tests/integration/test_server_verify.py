@@ -21,8 +21,8 @@ from avsafe.errors import AvsafeError
 from avsafe.home import Home
 from avsafe.policy import local_principal
 from avsafe.server import analysis
-from avsafe.server.app import UPLOADS, create_app
-from avsafe.server.settings import Settings
+from avsafe.server.app import create_app
+from avsafe.server.settings import UPLOADS, Settings
 from avsafe.types import GenerationRequest, Label, Task, Verdict
 from avsafe.workspace import open_workspace
 

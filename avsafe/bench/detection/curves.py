@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from avsafe.calibration import balanced as balanced
+from avsafe.calibration import binned
+from avsafe.calibration import ece as ece
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -96,12 +100,6 @@ def drawn(
 # ---------------------------------------------------------------- probabilities
 
 
-def balanced(synthetic: Bool) -> F64:
-    """(n,) weights: both classes the same in sum, 1 together, as at a prior of one half."""
-    y = np.asarray(synthetic, bool)
-    return np.where(y, 0.5 / max(1, int(y.sum())), 0.5 / max(1, int((~y).sum())))
-
-
 def coverage_risk(probability: F64, synthetic: Bool) -> tuple[F64, F64]:
     """Coverage and risk: of the share of units with the surest probabilities, the share that is
     called wrongly (above one half is synthetic, one half is half wrong). Both classes weigh the
@@ -125,39 +123,6 @@ def area(coverage: F64, risk: F64) -> float:
     """The area under a coverage-risk curve, 0 best: the mean risk over all coverages, each step at
     its end (AURC; Geifman, Uziel and El-Yaniv 2019, ICLR)."""
     return float(np.sum(np.diff(np.concatenate([[0.0], coverage])) * risk))
-
-
-def binned(probability: F64, synthetic: Bool, bins: int = 10) -> tuple[F64, F64, F64, F64]:
-    """Weight, mean probability, share of synthetic units and number of units of bins of equal
-    number, (bins,) each; both classes weigh the same. Units of one probability are shared out
-    alike, whatever their order: capped ratios make many of them.
-    """
-    p, y = np.asarray(probability, np.float64), np.asarray(synthetic, bool)
-    order = np.argsort(p, kind="stable")
-    p, y, weight = p[order], y[order], balanced(y)[order]
-    tie = np.concatenate([[0], np.cumsum(np.diff(p) > 0)])
-    size = np.bincount(tie)
-    even = (np.bincount(tie, weight) / size)[tie]
-    made = (np.bincount(tie, weight * y) / size)[tie]
-    parts = np.array_split(np.arange(len(p)), min(bins, len(p)))
-    w = np.array([even[part].sum() for part in parts])
-    return (
-        w,
-        np.array([(even[part] * p[part]).sum() for part in parts]) / w,
-        np.array([made[part].sum() for part in parts]) / w,
-        np.array([len(part) for part in parts], np.float64),
-    )
-
-
-def ece(probability: F64, synthetic: Bool) -> float:
-    """Expected calibration error: the mean gap between probability and share over ``binned``
-    (``avsafe.calibration.ece`` where no two probabilities are the same). 0 best, 1 worst.
-
-    >>> ece(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, True]))
-    0.0
-    """
-    weight, stated, share, _ = binned(probability, synthetic)
-    return float((weight * np.abs(stated - share)).sum())
 
 
 def reliability(probability: F64, synthetic: Bool) -> list[dict[str, float]]:
