@@ -165,11 +165,51 @@ api_keys = Table(
     Column("revoked_at", UtcTime()),
 )
 
+# Somebody at an OpenID provider is its issuer and subject, never a name or an address of mail.
+identities = Table(
+    "identities",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject", String(255), nullable=False),
+    Column("created_at", UtcTime(), nullable=False),
+    Column("seen_at", UtcTime(), nullable=False),
+    UniqueConstraint("issuer", "subject", name="uq_identities_issuer"),
+)
+
+# Roles that the provider's groups gave at the last login, and until when they hold without another.
+provider_roles = Table(
+    "provider_roles",
+    metadata,
+    Column("identity_id", Id, ForeignKey("identities.id", ondelete="CASCADE"), primary_key=True),
+    Column("team", String(64), ForeignKey("teams.name", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(32), primary_key=True),
+    Column("until", UtcTime(), nullable=False),
+)
+
+# Logins that are under way at the provider: each is answered once, in the browser that began it.
+logins = Table(
+    "logins",
+    metadata,
+    Column("id", String(64), primary_key=True),  # SHA-256 of the state, hex
+    Column("browser", String(64), nullable=False),  # SHA-256 of a cookie, hex
+    Column("nonce", String(64), nullable=False),
+    Column("verifier", String(128), nullable=False),  # of PKCE
+    Column("path", Text, nullable=False),  # where to go afterwards
+    Column("expires_at", UtcTime(), nullable=False),
+)
+
+# A browser of a user in a team. It ends with the key, or the identity, that it began with.
 sessions = Table(
     "sessions",
     metadata,
     Column("id", String(64), primary_key=True),  # SHA-256 of the cookie, hex
-    Column("key_id", Id, ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("user_id", Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("team", String(64), ForeignKey("teams.name", ondelete="CASCADE"), nullable=False),
+    Column("scopes", Json, nullable=False),  # of those that the user holds; null: all
+    Column("key_id", Id, ForeignKey("api_keys.id", ondelete="CASCADE"), index=True),
+    Column("identity_id", Id, ForeignKey("identities.id", ondelete="CASCADE"), index=True),
     Column("csrf", String(64), nullable=False),
     Column("expires_at", UtcTime(), nullable=False),
 )

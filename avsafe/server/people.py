@@ -19,7 +19,14 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from avsafe.errors import AvsafeError, UsageError
 from avsafe.registry.database import Database
-from avsafe.registry.schema import api_keys, memberships, sessions, teams, users
+from avsafe.registry.schema import (
+    api_keys,
+    identities,
+    memberships,
+    provider_roles,
+    teams,
+    users,
+)
 from avsafe.types import Principal
 
 GENERATE, REVIEW, AUDIT, ADMIN = "generate", "review", "audit", "admin"
@@ -32,7 +39,6 @@ SCOPES: dict[str, frozenset[str]] = {
 }
 KEY_DAYS = 90
 LONGEST_KEY_DAYS = 366
-SESSION = timedelta(hours=8)  # of a browser that logged in with a key
 _NAME = re.compile(r"[\w][\w .@+-]{0,63}")
 _KEY = re.compile(r"avs_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
@@ -143,11 +149,11 @@ class People:
         Raises UsageError for an unknown user, or a scope that the user does not hold there.
         """
         with self._database.writing(turn="people") as connection:
-            account = _account(connection, users.c.name == name)
+            account = account_where(connection, users.c.name == name)
             if account is None or team not in account.teams:
                 raise UsageError(f"There is no user {name!r} in a team {team!r}.")
             wanted = None if scopes is None else sorted(set(scopes))
-            held = _scopes(account, team)
+            held = held_scopes(account, team)
             if beyond := sorted(set(wanted or ()) - held):
                 raise UsageError(f"{name} does not hold {', '.join(beyond)} in {team}.")
             return _new_key(connection, account.id, team, wanted, days, datetime.now(UTC))
@@ -166,57 +172,19 @@ class People:
                 raise _wrong_key()
             return _identity(connection, row, now or datetime.now(UTC))
 
-    def log_in(self, key: str) -> str:
-        """A cookie for a browser, good for ``SESSION`` or as long as the key. Raises
-        NotAuthenticated."""
-        identity = self.identify(key)
-        token, now = secrets.token_urlsafe(32), datetime.now(UTC)
-        with self._database.writing() as connection:
-            connection.execute(delete(sessions).where(sessions.c.expires_at < now))
-            connection.execute(
-                insert(sessions).values(
-                    id=_hash(token).hex(),
-                    key_id=identity.key_id,
-                    csrf=secrets.token_urlsafe(24),
-                    expires_at=now + SESSION,
-                )
-            )
-        return token
-
-    def of_session(self, token: str, now: datetime | None = None) -> tuple[Identity, str]:
-        """Who a cookie stands for, and the token that its forms must carry.
-
-        Raises NotAuthenticated.
-        """
-        now = now or datetime.now(UTC)
-        with self._database.reading() as connection:
-            query = select(sessions).where(sessions.c.id == _hash(token).hex())
-            row = connection.execute(query).first()
-            if row is None or row.expires_at <= now:
-                raise NotAuthenticated("Log in again.")
-            key = connection.execute(select(api_keys).where(api_keys.c.id == row.key_id)).one()
-            return _identity(connection, key, now), row.csrf
-
-    def log_out(self, token: str) -> None:
-        """The cookie is worth nothing from now on."""
-        with self._database.writing() as connection:
-            connection.execute(delete(sessions).where(sessions.c.id == _hash(token).hex()))
-
     def of_user(self, user_id: str, team: str) -> Identity | None:
         """Who a job is run for; None when the user has left the team since."""
         with self._database.reading() as connection:
-            account = _account(connection, users.c.id == user_id)
+            account = account_where(connection, users.c.id == user_id)
             if account is None or team not in account.teams:
                 return None
-            quota = select(teams.c.daily_quota).where(teams.c.name == team)
-            daily = connection.execute(quota).scalar()
-            return Identity(account, team, _scopes(account, team), "", daily)
+            return identity_of(connection, account, team, None, "")
 
     def list(self) -> tuple[Account, ...]:
         """Every user, by name."""
         with self._database.reading() as connection:
             names = connection.execute(select(users.c.name).order_by(users.c.name)).scalars().all()
-            found = (_account(connection, users.c.name == name) for name in names)
+            found = (account_where(connection, users.c.name == name) for name in names)
             return tuple(one for one in found if one is not None)
 
     def suspend(self, name: str, suspended: bool = True) -> None:
@@ -232,14 +200,18 @@ class People:
         Raises UsageError.
         """
         with self._database.writing(turn="people") as connection:
-            account = _account(connection, users.c.name == name)
+            account = account_where(connection, users.c.name == name)
             if account is None or team not in account.teams:
                 raise UsageError(f"There is no user {name!r} in a team {team!r}.")
             mine = (memberships.c.user_id == account.id) & (memberships.c.team == team)
             which = mine if role is None else mine & (memberships.c.role == role)
             if not connection.execute(delete(memberships).where(which)).rowcount:
-                raise UsageError(f"{name} is no {role} in {team}.")
-            if connection.execute(select(memberships.c.role).where(mine)).first() is None:
+                raise UsageError(
+                    f"{name} was given no {role or 'role'} in {team} here. A role that a group at "
+                    "the OpenID provider gives is taken away there; or suspend the user."
+                )
+            left = account_where(connection, users.c.id == account.id)
+            if left is not None and team not in left.teams:
                 gone = (api_keys.c.user_id == account.id) & (api_keys.c.team == team)
                 connection.execute(delete(api_keys).where(gone))
 
@@ -269,13 +241,20 @@ def _identity(connection: Connection, key: Any, now: datetime) -> Identity:
     """What a key (a row) stands for now. Raises NotAuthenticated."""
     if key.revoked_at is not None or key.expires_at <= now:
         raise _wrong_key()
-    account = _account(connection, users.c.id == key.user_id)
+    account = account_where(connection, users.c.id == key.user_id, now)
     if account is None or key.team not in account.teams:
         raise _wrong_key()
-    quota = select(teams.c.daily_quota).where(teams.c.name == key.team)
-    held = _scopes(account, key.team)
-    scopes = held if key.scopes is None else held & frozenset(key.scopes)
-    return Identity(account, key.team, scopes, key.id, connection.execute(quota).scalar())
+    return identity_of(connection, account, key.team, key.scopes, key.id)
+
+
+def identity_of(
+    connection: Connection, account: Account, team: str, scopes: Iterable[str] | None, key_id: str
+) -> Identity:
+    """A user in a team, with the scopes that are held there; of these only ``scopes``, if given."""
+    held = held_scopes(account, team)
+    narrowed = held if scopes is None else held & frozenset(scopes)
+    quota = select(teams.c.daily_quota).where(teams.c.name == team)
+    return Identity(account, team, narrowed, key_id, connection.execute(quota).scalar())
 
 
 def _check(name: str, team: str, role: str) -> None:
@@ -308,16 +287,25 @@ def _new_key(
     return f"avs_{key_id}_{secret}"
 
 
-def _account(connection: Connection, condition: Any) -> Account | None:
+def account_where(
+    connection: Connection, condition: Any, now: datetime | None = None
+) -> Account | None:
+    """A user, with the roles that were given here and those that the provider's groups give now."""
     row = connection.execute(select(users).where(condition)).first()
     if row is None:
         return None
-    held = select(memberships.c.team, memberships.c.role).where(memberships.c.user_id == row.id)
-    roles = sorted((team, role) for team, role in connection.execute(held))
-    return Account(row.id, row.name, row.suspended, tuple(roles))
+    given = select(memberships.c.team, memberships.c.role).where(memberships.c.user_id == row.id)
+    by_groups = (
+        select(provider_roles.c.team, provider_roles.c.role)
+        .join(identities, identities.c.id == provider_roles.c.identity_id)
+        .where(identities.c.user_id == row.id, provider_roles.c.until > (now or datetime.now(UTC)))
+    )
+    roles = {(team, role) for team, role in connection.execute(given.union(by_groups))}
+    return Account(row.id, row.name, row.suspended, tuple(sorted(roles)))
 
 
-def _scopes(account: Account, team: str) -> frozenset[str]:
+def held_scopes(account: Account, team: str) -> frozenset[str]:
+    """What a user may do in a team."""
     return frozenset[str]().union(
         *(SCOPES.get(role, frozenset()) for of, role in account.roles if of == team)
     )

@@ -1,23 +1,18 @@
-"""Pages of a team: jobs, reviews, consent, the policy simulator, the ledger. For browsers.
-
-A browser logs in with a key and holds a cookie (HttpOnly, SameSite=Strict); every form carries a
-token besides. All pages work without JavaScript; one that waits reloads itself.
-"""
+"""Pages of a team: jobs, reviews, consent, the policy simulator, the ledger. For browsers."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
 
 from avsafe import plugins
 from avsafe.consent import ConsentRegister
@@ -26,68 +21,39 @@ from avsafe.media import MIME_BY_SUFFIX, sha256_of
 from avsafe.registry.database import Database
 from avsafe.server import asked, pages, worker
 from avsafe.server.gateway import reviewed, stop
-from avsafe.server.jobs import (
-    ENDED,
-    PICTURES,
-    QUEUED,
-    REVIEW,
-    RUNNING,
-    VIDEOS,
-    Job,
-    Jobs,
-    TooMany,
-    new_id,
-)
-from avsafe.server.people import (
-    AUDIT,
-    GENERATE,
-    SESSION,
-    Identity,
-    NotAllowed,
-    NotAuthenticated,
-    People,
-)
+from avsafe.server.jobs import ENDED, PICTURES, QUEUED, REVIEW, RUNNING, VIDEOS, Job, Jobs, new_id
+from avsafe.server.login import login_pages
+from avsafe.server.people import AUDIT, GENERATE, NotAllowed
 from avsafe.server.people import REVIEW as MAY_REVIEW
 from avsafe.server.plain import told
 from avsafe.server.settings import Settings
-from avsafe.server.uploads import BadUpload, Form, received
-from avsafe.server.words import Words, languages, words
+from avsafe.server.uploads import Form
+from avsafe.server.visits import Gone, Visit, Visits
+from avsafe.server.words import Words, languages
 from avsafe.types import Task
 
 if TYPE_CHECKING:
     from avsafe.consent import ConsentRecord
 
-COOKIE = "avsafe_session"
 LISTED = 50
 MOST_CASES = 50  # of one simulation
 _DAYS = re.compile(r"[0-9]{1,4}")
 
 
-class Visit:
-    """A request of somebody who logged in."""
-
-    def __init__(self, request: Request, who: Identity, csrf: str, language: str) -> None:
-        self.request, self.who, self.csrf = request, who, csrf
-        self.say: Words = words(language)
-        self.language = language
-
-    def path(self, *parts: str) -> str:
-        return "/".join((f"/{self.language}/team", *parts))
-
-
 def team_pages(app: FastAPI, settings: Settings, database: Database) -> None:
     """Add the pages to the service."""
     for language in languages():
-        app.include_router(_Team(settings, database, language).router, include_in_schema=False)
+        visits = Visits(settings, database, language)
+        _Team(visits)
+        login_pages(visits)
+        app.include_router(visits.router, include_in_schema=False)
 
 
 class _Team:
-    def __init__(self, settings: Settings, database: Database, language: str) -> None:
-        self._settings, self._language = settings, language
-        self._people, self._jobs = People(database), Jobs(database)
-        self._consent = ConsentRegister(settings.home.consent)
-        self._uploads = settings.uploads
-        self.router = APIRouter(prefix=f"/{language}/team")
+    def __init__(self, visits: Visits) -> None:
+        self._visits, self._settings = visits, visits.settings
+        self._jobs = Jobs(visits.database)
+        self._consent = ConsentRegister(visits.settings.home.consent)
         for method, path, scope, handler in (
             ("GET", "/", "", self._list),
             ("GET", "/new", GENERATE, self._new),
@@ -106,97 +72,8 @@ class _Team:
             ("GET", "/policy", "", self._policy),
             ("POST", "/policy", "", self._simulate),
             ("GET", "/ledger", AUDIT, self._ledger),
-            ("POST", "/logout", "", self._log_out),
         ):
-            self.router.add_api_route(
-                path, self._guarded(scope, handler), methods=[method], response_model=None
-            )
-        self.router.add_api_route("/login", self._login, methods=["GET"], response_model=None)
-        self.router.add_api_route("/login", self._log_in, methods=["POST"], response_model=None)
-
-    # ------------------------------------------------------------ who is there
-
-    def _guarded(self, scope: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-        async def guarded(request: Request) -> Response:
-            if _from_elsewhere(request):
-                return self._elsewhere()
-            token = request.cookies.get(COOKIE, "")
-            try:
-                who, csrf = await asyncio.to_thread(self._people.of_session, token)
-            except NotAuthenticated:
-                return RedirectResponse(f"/{self._language}/team/login", 303)
-            visit = Visit(request, who, csrf, self._language)
-            try:
-                if scope:
-                    who.must(scope)
-                if request.method != "POST":
-                    return await handler(visit, **request.path_params)  # type: ignore[no-any-return]
-                async with received(
-                    request, self._uploads, max_bytes=self._settings.max_upload_bytes,
-                    within_s=self._settings.receive_s, files=(*asked.ROLES, "files", "evidence"),
-                ) as form:  # fmt: skip
-                    given = form.texts.pop("csrf", "")
-                    if not hmac.compare_digest(given.encode(), csrf.encode()):
-                        raise NotAllowed("The form is not of this session. Load the page again.")
-                    return await handler(visit, form, **request.path_params)  # type: ignore[no-any-return]
-            except NotAllowed as error:
-                return self._page(visit, "team_error.html", status=403, message=str(error))
-            except _Gone:
-                return self._page(
-                    visit, "team_error.html", status=404, message=visit.say("error:not-found")
-                )
-            except BadUpload as error:
-                said = visit.say(f"error:{error.code}", mb=self._settings.max_upload_mb)
-                return self._page(visit, "team_error.html", status=error.status, message=said)
-            except AvsafeError as error:
-                status = 429 if isinstance(error, TooMany) else 400
-                said = told(error, self._settings.home.root)
-                return self._page(visit, "team_error.html", status=status, message=said)
-
-        return guarded
-
-    def _elsewhere(self) -> Response:
-        return pages.error(self._settings, self._language, "elsewhere", 403)
-
-    async def _login(self, request: Request) -> Response:
-        return HTMLResponse(
-            pages.render("team_login.html", self._settings, words(self._language), wrong=False)
-        )
-
-    async def _log_in(self, request: Request) -> Response:
-        if _from_elsewhere(request):  # nobody is logged in as somebody else behind their back
-            return self._elsewhere()
-        before = request.cookies.get(COOKIE, "")
-        async with received(request, self._uploads, max_bytes=1, within_s=30.0, files=()) as form:
-            key = form.texts.get("key", "").strip()
-        try:
-            token = await asyncio.to_thread(self._people.log_in, key)
-        except NotAuthenticated:
-            body = pages.render(
-                "team_login.html", self._settings, words(self._language), wrong=True
-            )
-            return HTMLResponse(body, 401)
-        if before:
-            await asyncio.to_thread(self._people.log_out, before)
-        answer = RedirectResponse(f"/{self._language}/team/", 303)
-        answer.set_cookie(
-            COOKIE, token, httponly=True, samesite="strict", path="/",
-            secure=request.url.scheme == "https", max_age=int(SESSION.total_seconds()),
-        )  # fmt: skip
-        return answer
-
-    async def _log_out(self, visit: Visit, form: Form) -> Response:
-        await asyncio.to_thread(self._people.log_out, visit.request.cookies.get(COOKIE, ""))
-        answer = RedirectResponse(f"/{self._language}/", 303)
-        answer.delete_cookie(COOKIE, path="/")
-        return answer
-
-    def _page(self, visit: Visit, template: str, *, status: int = 200, **values: Any) -> Response:
-        body = pages.render(
-            template, self._settings, visit.say, who=visit.who, csrf=visit.csrf,
-            here=visit.path(), may=visit.who.scopes, **values,
-        )  # fmt: skip
-        return HTMLResponse(body, status)
+            visits.add(method, path, scope, handler)
 
     # ------------------------------------------------------------ jobs
 
@@ -204,10 +81,10 @@ class _Team:
         found = await asyncio.to_thread(lambda: self._jobs.list(visit.who.team, limit=LISTED))
         waits = any(job.state in (QUEUED, RUNNING) for job in found)
         rows = [_job_row(job, visit.say) for job in found]
-        return self._page(visit, "team_jobs.html", rows=rows, reload_s=5 if waits else 0)
+        return self._visits.show(visit, "team_jobs.html", rows=rows, reload_s=5 if waits else 0)
 
     async def _new(self, visit: Visit) -> Response:
-        return self._page(
+        return self._visits.show(
             visit,
             "team_new.html",
             **await asyncio.to_thread(self._choices, visit.who.team),
@@ -253,13 +130,13 @@ class _Team:
     async def _mine(self, visit: Visit, job_id: str) -> Job:
         job = await asyncio.to_thread(self._jobs.get, job_id, visit.who.team)
         if job is None:
-            raise _Gone
+            raise Gone
         return job
 
     async def _show(self, visit: Visit, job_id: str) -> Response:
         job = await self._mine(visit, job_id)
         path = worker.released_file(self._settings, job)
-        return self._page(
+        return self._visits.show(
             visit,
             "team_job.html",
             job=job,
@@ -274,7 +151,7 @@ class _Team:
         job = await self._mine(visit, job_id)
         path = worker.released_file(self._settings, job)
         if path is None:
-            raise _Gone
+            raise Gone
         kind = MIME_BY_SUFFIX[path.suffix]
         return FileResponse(path, media_type=kind, filename=f"{job.id}{path.suffix}",
                             content_disposition_type="inline")  # fmt: skip
@@ -308,17 +185,17 @@ class _Team:
             }
             for job in found
         ]
-        return self._page(visit, "team_reviews.html", rows=rows)
+        return self._visits.show(visit, "team_reviews.html", rows=rows)
 
     async def _input(self, visit: Visit, job_id: str, number: str) -> Response:
         """An input as the browser may show it: decoded in the limited process, coded anew."""
         job = await self._mine(visit, job_id)
         inputs = list(job.request.get("inputs", ()))
         if job.state != REVIEW or number not in map(str, range(len(inputs))):
-            raise _Gone
+            raise Gone
         path = worker.folder_of(self._settings, job.id) / inputs[int(number)]["file"]
         if not path.is_file():
-            raise _Gone
+            raise Gone
         still = await asyncio.to_thread(pages.still, path)
         return Response(still, media_type="image/webp")
 
@@ -342,7 +219,7 @@ class _Team:
     def _of_team(self, record_id: str, team: str, *, own: bool = False) -> ConsentRecord:
         record = self._consent.get(record_id)
         if record is None or not worker.of_team(record.granted_by, team):
-            raise _Gone
+            raise Gone
         if own and "/" not in record.granted_by:
             raise NotAllowed("Whoever runs this installation entered it, and withdraws it.")
         return record
@@ -356,7 +233,7 @@ class _Team:
              "own": "/" in record.granted_by}
             for record, state in states
         ]  # fmt: skip
-        return self._page(visit, "team_consent.html", rows=rows)
+        return self._visits.show(visit, "team_consent.html", rows=rows)
 
     async def _consent_add(self, visit: Visit, form: Form) -> Response:
         texts = form.texts
@@ -405,7 +282,7 @@ class _Team:
 
     async def _policy(self, visit: Visit) -> Response:
         base = await asyncio.to_thread(lambda: _policy_text(self._settings.home.policy))
-        return self._page(
+        return self._visits.show(
             visit, "team_policy.html", base=base, cases=_EXAMPLE_CASES, found=None, problem=""
         )
 
@@ -418,14 +295,14 @@ class _Team:
             )
         except AvsafeError as error:
             problem = told(error, self._settings.home.root)
-        return self._page(
+        return self._visits.show(
             visit, "team_policy.html", base=base, cases=cases, found=found, problem=problem
         )
 
     async def _ledger(self, visit: Visit) -> Response:
         asked_for = visit.request.query_params.get("release", "")
         found = await asyncio.to_thread(self._entries, asked_for[:64], visit.who.team)
-        return self._page(visit, "team_ledger.html", asked_for=asked_for, **found)
+        return self._visits.show(visit, "team_ledger.html", asked_for=asked_for, **found)
 
     def _entries(self, asked_for: str, team: str) -> dict[str, Any]:
         """The log is one for all teams: of another's entries only that they are there is shown, and
@@ -464,20 +341,8 @@ class _Team:
             }  # fmt: skip
 
 
-def _from_elsewhere(request: Request) -> bool:
-    """A form that another site sends in somebody's name: browsers say so on secure addresses. A
-    cookie of SameSite=Strict and a token of the session stand besides."""
-    if request.method != "POST":
-        return False
-    return request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
-
-
 def _hash_of(leaf: str) -> str:
     return f"SHA-256 {hashlib.sha256(leaf.encode()).hexdigest()}"
-
-
-class _Gone(Exception):
-    """There is no such thing for this team."""
 
 
 def receipt(record: ConsentRecord) -> dict[str, Any]:

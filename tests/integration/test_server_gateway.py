@@ -25,6 +25,7 @@ from avsafe.server import worker
 from avsafe.server.app import create_app
 from avsafe.server.jobs import Conflict, Jobs, Lost
 from avsafe.server.people import NotAuthenticated, People
+from avsafe.server.sessions import Sessions
 from avsafe.server.settings import Settings
 from avsafe.verify import verify
 from avsafe.workspace import Lookup, open_workspace
@@ -595,13 +596,13 @@ def test_a_session_ends_with_its_logout_and_with_another_login(place, browser):
     key = form(key=place.key("ada"))
     assert http.post("/en/team/login", files=key).status_code == 303
     with pytest.raises(NotAuthenticated):
-        place.people.of_session(old)
+        Sessions(place.database).of(old)
     token = http.cookies["avsafe_session"]
-    _, csrf = place.people.of_session(token)
+    csrf = Sessions(place.database).of(token).csrf
     assert http.post("/en/team/logout", files=form(csrf="x")).status_code == 403
     assert http.post("/en/team/logout", files=form(csrf=csrf)).status_code == 303
     with pytest.raises(NotAuthenticated):
-        place.people.of_session(token)
+        Sessions(place.database).of(token)
 
 
 def test_forms_of_other_sites_are_not_taken(place, browser):

@@ -1,4 +1,4 @@
-"""Identities of a provider, logins that are under way, embeddings of people, the index of prints."""
+"""Identities of a provider, logins under way, embeddings of people, the index of prints."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,7 +20,65 @@ def upgrade() -> None:
 
 
 def _identities() -> None:
-    pass
+    op.create_table(
+        "identities",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("user_id", sa.String(64), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("subject", sa.String(255), nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("seen_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_identities"),
+        sa.UniqueConstraint("issuer", "subject", name="uq_identities_issuer"),
+        _to("identities", "user_id", "users.id"),
+    )
+    op.create_index("ix_identities_user_id", "identities", ["user_id"])
+    op.create_table(
+        "provider_roles",
+        sa.Column("identity_id", sa.String(64), nullable=False),
+        sa.Column("team", sa.String(64), nullable=False),
+        sa.Column("role", sa.String(32), nullable=False),
+        sa.Column("until", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("identity_id", "team", "role", name="pk_provider_roles"),
+        _to("provider_roles", "identity_id", "identities.id"),
+        _to("provider_roles", "team", "teams.name"),
+    )
+    op.create_table(
+        "logins",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("browser", sa.String(64), nullable=False),
+        sa.Column("nonce", sa.String(64), nullable=False),
+        sa.Column("verifier", sa.String(128), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("expires_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_logins"),
+    )
+    # A session hung on a key; those that are open end here, and people log in once more.
+    op.drop_table("sessions")
+    op.create_table(
+        "sessions",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("user_id", sa.String(64), nullable=False),
+        sa.Column("team", sa.String(64), nullable=False),
+        sa.Column("scopes", _JSON, nullable=False),
+        sa.Column("key_id", sa.String(64)),
+        sa.Column("identity_id", sa.String(64)),
+        sa.Column("csrf", sa.String(64), nullable=False),
+        sa.Column("expires_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_sessions"),
+        _to("sessions", "user_id", "users.id"),
+        _to("sessions", "team", "teams.name"),
+        _to("sessions", "key_id", "api_keys.id"),
+        _to("sessions", "identity_id", "identities.id"),
+    )
+    for column in ("user_id", "key_id", "identity_id"):
+        op.create_index(f"ix_sessions_{column}", "sessions", [column])
+
+
+def _to(table: str, column: str, other: str) -> sa.ForeignKeyConstraint:
+    return sa.ForeignKeyConstraint(
+        [column], [other], name=f"fk_{table}_{column}", ondelete="CASCADE"
+    )
 
 
 def _embeddings() -> None:
