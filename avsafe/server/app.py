@@ -10,7 +10,6 @@ POST /api/verify                   the same for programs, as JSON
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,24 +19,25 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
 
-from avsafe.errors import AvsafeError, UsageError
+from avsafe.errors import UsageError
 from avsafe.registry.database import Database
 from avsafe.server import pages, resolution
 from avsafe.server.analysis import Analyses
+from avsafe.server.faults import FOR_PROGRAMS, Faults
 from avsafe.server.gateway import gateway
-from avsafe.server.plain import told, verdict_json, where
+from avsafe.server.plain import error_json, told, verdict_json
 from avsafe.server.settings import Settings
 from avsafe.server.team import team_pages
-from avsafe.server.uploads import BadUpload, Upload, received, sweep
-from avsafe.server.words import languages, preferred
+from avsafe.server.uploads import ADDRESS, FILE, BadUpload, Upload, received, sweep
+from avsafe.server.words import asked_for, languages, preferred
 from avsafe.workspace import Lookup
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from avsafe.server.fetching import Fetcher
     from avsafe.types import Verdict
 
-_log = logging.getLogger(__name__)
 Most = Annotated[int, Query(ge=1, le=resolution.MOST, alias="maxResults")]
 _SHORT = ("/matches/byBinding", "/api/reviews")
 _SHORT_BYTES, _SHORT_S = 64 * 1024, 30.0
@@ -87,41 +87,46 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
+    app.add_middleware(Faults, settings=settings)
     app.add_middleware(Short)
     app.add_middleware(Headers)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
 
+    bounds: Any = {"max_bytes": settings.max_upload_bytes, "within_s": settings.receive_s}
+    fetcher = _fetcher(settings)
+
     @asynccontextmanager
     async def upload_of(request: Request) -> AsyncIterator[Upload]:
-        async with (
-            analyses.place(),
-            received(
-                request, uploads, max_bytes=settings.max_upload_bytes, within_s=settings.receive_s
-            ) as form,
-        ):
-            yield form.file
+        async with analyses.place(), received(request, uploads, **bounds) as form:
+            address, sent = form.texts.get(ADDRESS, ""), form.files.get(FILE)
+            if not address:
+                yield form.file
+            elif sent is not None and sent.size_bytes:
+                raise BadUpload(400, "bad-form", "Send a file or an address, not both.")
+            elif fetcher is None:
+                raise BadUpload(415, "no-addresses", "This service takes files, no addresses.")
+            else:
+                async with fetcher.fetched(address, uploads, **bounds) as upload:
+                    yield upload
 
     # ------------------------------------------------------------ what goes wrong
 
     @app.exception_handler(BadUpload)
     async def bad_upload(request: Request, error: BadUpload) -> Response:
         retry = {"Retry-After": "60"} if error.status == 503 else {}
-        if request.url.path.startswith(("/api/", "/matches/", "/v1/")):
-            return JSONResponse(_error(error.code, str(error)), error.status, headers=retry)
-        return pages.error(settings, _language(request), error.code, error.status, retry)
+        if request.url.path.startswith(FOR_PROGRAMS):
+            return JSONResponse(error_json(error.code, str(error)), error.status, headers=retry)
+        return pages.error(settings, _asked_for(request), error.code, error.status, retry)
 
-    @app.exception_handler(AvsafeError)
-    async def failed(_: Request, error: AvsafeError) -> Response:
-        if isinstance(error, UsageError):
-            return JSONResponse(_error("UsageError", told(error, settings.home.root)), 400)
-        _log.error("a request failed: %s", where(error))
-        return JSONResponse(_error(type(error).__name__, "Something failed on our side."), 500)
+    @app.exception_handler(UsageError)
+    async def wrong(_: Request, error: UsageError) -> Response:
+        return JSONResponse(error_json("UsageError", told(error, settings.home.root)), 400)
 
     @app.exception_handler(404)
     async def not_found(request: Request, _: Exception) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return pages.error(settings, _language(request), "not-found", 404)
-        return JSONResponse(_error("not-found", "There is no such page."), 404)
+            return pages.error(settings, _asked_for(request), "not-found", 404)
+        return JSONResponse(error_json("not-found", "There is no such page."), 404)
 
     # ------------------------------------------------------------ the page
 
@@ -134,10 +139,11 @@ def create_app(settings: Settings) -> FastAPI:
 
     # ------------------------------------------------------------ for programs
 
-    @app.post("/api/verify", openapi_extra=_ANY_BODY, responses=_UPLOAD_ERRORS)
+    @app.post("/api/verify", openapi_extra=_BODY_OR_ADDRESS, responses=_UPLOAD_ERRORS)
     async def verify(request: Request, detectors: str = "") -> dict[str, Any]:
-        """Verify one file: multipart field "file", or the bytes as the body. The answer is an entry
-        of `avsafe verify --json`, with "name" in place of "path". Nothing of the file is kept."""
+        """Verify one file: multipart field "file", the bytes as the body, or {"url": "https://…"}
+        where the service takes addresses. The answer is an entry of `avsafe verify --json`, with
+        "name" in place of "path". Nothing of the file is kept."""
         asked = tuple(part.strip() for part in detectors.split(",") if part.strip()) or None
         async with upload_of(request) as upload:
             verdict = await analyses.verdict(upload, asked)
@@ -154,19 +160,19 @@ def create_app(settings: Settings) -> FastAPI:
         known = {one["alg"] for one in resolution.algorithms()["watermarks"]}
         if alg not in known:
             names = ", ".join(sorted(known))
-            return JSONResponse(_error("algorithm", f"{alg[:80]!r} is none of: {names}."), 400)
+            return JSONResponse(error_json("algorithm", f"{alg[:80]!r} is none of: {names}."), 400)
         try:
             with Lookup(settings.home).registry() as registry:
                 found = resolution.by_binding(registry, alg, value)
         except resolution.BadQuery as error:
-            return JSONResponse(_error("value", f"{error}."), 400)
+            return JSONResponse(error_json("value", f"{error}."), 400)
         return JSONResponse(resolution.matches(((record, None) for record in found), most))
 
     @app.get("/matches/byBinding", responses={414: {"description": "the value is too long"}})
     async def by_binding(alg: str, value: str, most: Most = resolution.DEFAULT_MOST) -> Response:
         """Manifests of the release that carries a mark: its algorithm, its value in base64."""
         if len(value) > resolution.MAX_VALUE:
-            return JSONResponse(_error("value", "The value is too long."), 414)
+            return JSONResponse(error_json("value", "The value is too long."), 414)
         return await asyncio.to_thread(bound, alg, value, most)
 
     @app.post("/matches/byBinding")
@@ -190,7 +196,7 @@ def create_app(settings: Settings) -> FastAPI:
             verdict = await analyses.verdict(upload, ("none",))
         if verdict.label == "unreadable":
             return JSONResponse(
-                _error("unreadable", "The body is no media that is read here."), 415
+                error_json("unreadable", "The body is no media that is read here."), 415
             )
         return await asyncio.to_thread(found, verdict)
 
@@ -208,7 +214,7 @@ def create_app(settings: Settings) -> FastAPI:
         else:
             data = await asyncio.to_thread(stored)
         if data is None:
-            return JSONResponse(_error("not-found", "No release has that manifest."), 404)
+            return JSONResponse(error_json("not-found", "No release has that manifest."), 404)
         return Response(data, media_type=resolution.MEDIA_TYPE)
 
     if database is not None:
@@ -271,13 +277,13 @@ class Short:
                         return  # it hung up
                     body += message.get("body", b"")
                     if len(body) > _SHORT_BYTES:
-                        answer = JSONResponse(_error("too-large", "The body is too long."), 413)
+                        answer = JSONResponse(error_json("too-large", "The body is too long."), 413)
                         await answer(scope, receive, send)
                         return
                     if not message.get("more_body", False):
                         break
         except TimeoutError:
-            answer = JSONResponse(_error("too-slow", "The body took too long."), 408)
+            answer = JSONResponse(error_json("too-slow", "The body took too long."), 408)
             await answer(scope, receive, send)
             return
         given = False
@@ -307,9 +313,16 @@ def _page_routes(
         return pages.verdict(settings, language, upload, analyses, context)
 
 
-def _language(request: Request) -> str:
-    first = request.url.path.strip("/").partition("/")[0]
-    return first if first in languages() else preferred(request.headers.get("accept-language", ""))
+def _asked_for(request: Request) -> str:
+    return asked_for(request.url.path, request.headers.get("accept-language", ""))
+
+
+def _fetcher(settings: Settings) -> Fetcher | None:
+    if not settings.fetch:
+        return None
+    from avsafe.server.fetching import Fetcher
+
+    return Fetcher()
 
 
 def _unwritable(folder: Any) -> str:
@@ -323,29 +336,31 @@ def _unwritable(folder: Any) -> str:
     return ""
 
 
-def _error(code: str, message: str) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message}}
-
-
-_ANY_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            },
-        },
+_FILE_OR_BYTES = {
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["file"],
+            "properties": {"file": {"type": "string", "format": "binary"}},
+        }
+    },
+}
+_AN_ADDRESS = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["url"],
+            "properties": {"url": {"type": "string", "format": "uri", "maxLength": 2048}},
+        }
     }
 }
+_ANY_BODY = {"requestBody": {"required": True, "content": _FILE_OR_BYTES}}
+_BODY_OR_ADDRESS = {"requestBody": {"required": True, "content": _FILE_OR_BYTES | _AN_ADDRESS}}
 _UPLOAD_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "no file, or a broken form"},
+    400: {"description": "no file, a broken form, or an address where nothing can be had"},
     408: {"description": "the upload took too long"},
     413: {"description": "the file is too large"},
-    415: {"description": "not a file"},
+    415: {"description": "not a file, or an address where none are taken"},
     503: {"description": "too many are waiting; see Retry-After"},
 }

@@ -23,6 +23,11 @@ def verdict_json(verdict: Verdict, name: str) -> dict[str, Any]:
     return {"name": name} | found
 
 
+def error_json(code: str, message: str) -> dict[str, Any]:
+    """What a program gets in place of an answer."""
+    return {"error": {"code": code, "message": message}}
+
+
 def told(error: BaseException, root: Path) -> str:
     """What a client is told of an error: its sentence, without paths of this machine.
 

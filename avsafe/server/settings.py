@@ -18,7 +18,7 @@ UPLOADS = "uploads"  # in the state folder
 # load a model by path or call a server are not among them: their parameters reach the machine.
 EMBEDDED = (
     "world", "two-stage", "one-pass", "portrait", "photo-motion", "cinemagraph", "stylize",
-    "inpaint", "edit", "foley", "talking-head",
+    "inpaint", "edit", "foley", "talking-head", "speech",
 )  # fmt: skip
 MIB = 1 << 20
 
@@ -42,6 +42,7 @@ class Settings:
     keep_days: int = 30  # of a job that ended; after that only registry and ledger know of it
     team_jobs: int = 100  # of one team that have not ended
     wait_s: float = 300.0  # that a call for pictures waits for each
+    fetch: bool = False  # whether an address (URL) is taken in place of a file
     feedback: str = ""  # mailto: or https: address for corrections; shown where it is set
     operator: str = ""  # who runs this service, shown at the foot
 

@@ -1,17 +1,18 @@
 """Uploads, streamed to a private folder under random names, with a cap on their bytes.
 
-Files and short texts of a form (multipart/form-data), or the body as it is. What the sender calls a
-file is only ever shown, never used as a path.
+Files and short texts of a form (multipart/form-data), texts alone (application/json), or the body
+as it is. What the sender calls a file is only ever shown, never used as a path.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 FILE = "file"  # the field of a form that holds the one file; also what a bare body counts as
+ADDRESS = "url"  # the text that names an address in its place
 NAME_LENGTH = 120  # of the shown name
 _HEADERS = 16 * 1024  # bytes that the headers of all parts may have
 _TEXTS = 64 * 1024  # bytes that all texts of a form may have
@@ -81,19 +83,40 @@ async def received(
     BadUpload: too large (413), another content type (415), too slow (408), broken form (400), no
     room on the disk (503).
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes + _HEADERS + _TEXTS:
-        raise _too_large(max_bytes)
+
+    async def take(sink: Sink, body: Body) -> None:
+        await _take(request, sink, body, files)
+
+    check_length(request.headers.get("content-length", ""), max_bytes)
+    async with stored(
+        folder, take, max_bytes=max_bytes, within_s=within_s, needs_room=bool(files)
+    ) as form:
+        yield form
+
+
+@asynccontextmanager
+async def stored(
+    folder: Path,
+    take: Callable[[Sink, Body], Awaitable[None]],
+    *,
+    max_bytes: int,
+    within_s: float,
+    needs_room: bool = True,
+) -> AsyncIterator[Form]:
+    """What ``take`` puts into the sink out of a body, while the context is open; gone afterwards.
+
+    Raises BadUpload as ``received`` does.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if files and shutil.disk_usage(folder).free < _SPARE:
+    if needs_room and shutil.disk_usage(folder).free < _SPARE:
         raise _no_room()
     own = folder / secrets.token_hex(16)
     own.mkdir(mode=0o700)
     try:
-        with _Sink(own, max_bytes) as sink:
+        with Sink(own, max_bytes) as sink:
             try:
                 async with asyncio.timeout(min(within_s, _GRACE_S)) as patience:
-                    await _take(_Paced(request, patience, within_s, max_bytes), sink, files)
+                    await take(sink, Body(patience, within_s, max_bytes))
             except TimeoutError:
                 raise BadUpload(408, "too-slow", "The upload took too long.") from None
             except OSError as error:
@@ -126,7 +149,7 @@ def shown_name(name: str) -> str:
     return clean[:NAME_LENGTH] or "file"
 
 
-class _Sink:
+class Sink:
     """Where the parts go: files under random names, texts into memory."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -136,7 +159,7 @@ class _Sink:
         self._field, self._name, self._path = "", "", folder
         self._text = bytearray()
 
-    def __enter__(self) -> _Sink:
+    def __enter__(self) -> Sink:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -181,52 +204,74 @@ def _no_room() -> BadUpload:
     return BadUpload(503, "no-room", "There is no room for it at the moment. Try again later.")
 
 
-class _Paced:
-    """The body of a request, that ends the patience of whoever reads it when it comes too slowly
-    or is longer than files and texts may be, whatever it holds."""
+def check_length(declared: str, max_bytes: int) -> None:
+    """Refuse a body by its Content-Length, before it is read. Raises BadUpload."""
+    if declared.isdecimal() and int(declared[:20]) > max_bytes + _HEADERS + _TEXTS:
+        raise _too_large(max_bytes)
 
-    def __init__(
-        self, request: Request, patience: asyncio.Timeout, within_s: float, max_bytes: int
-    ) -> None:
-        self.headers = request.headers
-        self._request, self._patience, self._max_bytes = request, patience, max_bytes
+
+class Body:
+    """Chunks as they come, that end the patience of whoever reads them when they come too slowly,
+    or are more than files and texts may be, whatever they hold."""
+
+    def __init__(self, patience: asyncio.Timeout, within_s: float, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._patience, self._within_s = patience, within_s
         self._began = asyncio.get_running_loop().time()
-        self._within_s = within_s
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def of(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         size = 0
-        async for chunk in self._request.stream():
+        async for chunk in chunks:
             size += len(chunk)
-            if size > self._max_bytes + _HEADERS + _TEXTS + _BETWEEN:
-                raise _too_large(self._max_bytes)
+            if size > self.max_bytes + _HEADERS + _TEXTS + _BETWEEN:
+                raise _too_large(self.max_bytes)
             allowed_s = min(self._within_s, _GRACE_S + size / _SLOWEST)
             self._patience.reschedule(self._began + allowed_s)
             yield chunk
 
 
-async def _take(body: _Paced, sink: _Sink, files: Collection[str]) -> None:
-    """Stream the body into the sink."""
+async def _take(request: Request, sink: Sink, body: Body, files: Collection[str]) -> None:
+    """Stream the body of a request into the sink."""
     from python_multipart.multipart import parse_options_header
 
-    kind, options = parse_options_header(body.headers.get("content-type", ""))
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    chunks = body.of(request.stream())
     if kind == b"multipart/form-data":
         form = _Parts(options.get(b"boundary", b""), sink, files)
-        async for chunk in body.chunks():
+        async for chunk in chunks:
             await asyncio.to_thread(form.feed, chunk)
         form.finish()
         return
     if kind == b"application/x-www-form-urlencoded" or FILE not in files:
         raise BadUpload(415, "no-form", "Send a form as multipart/form-data.")
-    sink.open_file(FILE, body.headers.get("x-filename", ""))
-    async for chunk in body.chunks():
+    if kind == b"application/json":
+        sink.open_text(FILE)
+        async for chunk in chunks:
+            sink.write(chunk)
+        sink.close_part()
+        sink.form.texts.update(_texts_of(sink.form.texts.pop(FILE)))
+        return
+    sink.open_file(FILE, request.headers.get("x-filename", ""))
+    async for chunk in chunks:
         await asyncio.to_thread(sink.write, chunk)
     sink.close_part()
+
+
+def _texts_of(text: str) -> dict[str, str]:
+    """An object of strings. Raises BadUpload."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+        raise BadUpload(400, "bad-form", "The body is no JSON object of strings.")
+    return found
 
 
 class _Parts:
     """The parts of a multipart form; the first of each field counts."""
 
-    def __init__(self, boundary: bytes, sink: _Sink, files: Collection[str]) -> None:
+    def __init__(self, boundary: bytes, sink: Sink, files: Collection[str]) -> None:
         from python_multipart.multipart import MultipartParser
 
         if not boundary:

@@ -50,6 +50,16 @@ def preferred(header: str) -> str:
     return best
 
 
+def asked_for(path: str, header: str) -> str:
+    """The language that a path begins with, or else the one preferred.
+
+    >>> asked_for("/it/verify", "en"), asked_for("/nowhere", "it")
+    ('it', 'it')
+    """
+    first = path.strip("/").partition("/")[0]
+    return first if first in languages() else preferred(header)
+
+
 class Words:
     """Text by key, parts joined with ":"; a key that is missing is a mistake of ours: KeyError.
 
