@@ -5,8 +5,10 @@ generator that cannot copy a person, or a trusted credential that says so by an 
 lists, is attested as synthetic; media that a live consent record names is consented; anything else
 is unknown. The policy denies the unknown.
 
-In a talking head every picture, video and sound counts, whatever its role is called: a generator
-may read it in any. In other tasks the inputs count that are called portrait, face or voice.
+In a talking head and in speech every picture, video and sound counts, whatever its role is called:
+a generator may read it in any. In other tasks the inputs count that are called portrait, face or
+voice. A voice that is only named (of a server, of a program) is unknown, unless the installation
+lists it as nobody's: it may be a copy of somebody's.
 
 A credential that says "AI-generated" does not make a person fictional: a work with an input (an
 edited photo, an animated portrait) attests nothing, whoever signed it. A watermark attests nothing
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from avsafe import plugins
 from avsafe.consent import FACE, VOICE, ConsentRecord, ConsentRegister
 from avsafe.errors import AvsafeError
 from avsafe.types import GenerationRequest, InputMedia, Kind, Media, Task
@@ -34,12 +37,15 @@ _log = logging.getLogger(__name__)
 NONE, ATTESTED, CONSENTED = "none", "synthetic_attested", "consented"
 EXPIRED, MISMATCH, UNKNOWN = "expired", "mismatch", "unknown"
 MODALITY = {"portrait": FACE, "face": FACE, "voice": VOICE}
-FROM_WORDS = frozenset((Task.TEXT_TO_IMAGE, Task.TEXT_TO_VIDEO))
-# Generators whose pictures show nobody: drawn, or learned from drawings. Those that run a program,
-# a model or a server of the user's can copy a photo or know a real face.
-FROM_NOBODY = frozenset(("one-pass", "portrait", "two-stage", "world"))
-# In the policy folder, one name a line: organisations, and more generators to be believed
+OF_PEOPLE = frozenset((Task.TALKING_HEAD, Task.TEXT_TO_SPEECH))  # where every input may show one
+FROM_WORDS = frozenset((Task.TEXT_TO_IMAGE, Task.TEXT_TO_VIDEO, Task.TEXT_TO_SPEECH))
+# Generators whose works show nobody: drawn, learned from drawings, spoken by formulas. Those that
+# run a program, a model or a server of the user's can copy a photo or know a real face or voice.
+FROM_NOBODY = frozenset(("one-pass", "portrait", "speech", "two-stage", "world"))
+# In the policy folder, one name a line: organisations; more generators to be believed; voices that
+# are nobody's, as GENERATOR:VOICE, or GENERATOR for all of its voices
 ISSUERS, GENERATORS = "synthetic-issuers.txt", "synthetic-generators.txt"
+VOICES = "synthetic-voices.txt"
 _WORST = (UNKNOWN, MISMATCH, EXPIRED, CONSENTED, ATTESTED)
 
 
@@ -61,6 +67,8 @@ def of_request(request: GenerationRequest, workspace: Workspace) -> Likeness:
     believed = {"talking-head"} | _listed(workspace, GENERATORS)
     if request.task == Task.TALKING_HEAD and not seen and request.generator not in believed:
         # a program can find a face by itself: in its command line, or in its model
+        return Likeness(UNKNOWN)
+    if _named_voice(request, people, workspace):
         return Likeness(UNKNOWN)
     if not people:
         return Likeness()
@@ -84,13 +92,30 @@ def of_request(request: GenerationRequest, workspace: Workspace) -> Likeness:
 def _shown(request: GenerationRequest, item: InputMedia) -> frozenset[str]:
     """Face, voice or both: what of a person an input may show, by its role and by what it holds."""
     role = item.role.strip().casefold()
-    if request.task != Task.TALKING_HEAD and role not in MODALITY:
+    if request.task not in OF_PEOPLE and role not in MODALITY:
         return frozenset()
     media = item.media
     face = media.kind is not Kind.AUDIO
     voice = media.kind is Kind.AUDIO or media.audio is not None
     held = {FACE} if face else set[str]()
     return frozenset(held | ({VOICE} if voice else set()) | {MODALITY.get(role, "")} - {""})
+
+
+def _named_voice(
+    request: GenerationRequest,
+    people: Iterable[tuple[InputMedia, frozenset[str]]],
+    workspace: Workspace,
+) -> bool:
+    """Whether it speaks in a voice that is known by its name alone, and nobody says whose it is."""
+    if request.task not in (Task.TEXT_TO_SPEECH, Task.VIDEO_TO_AUDIO):
+        return False
+    name, voice = request.generator, request.parameters.get("voice")
+    info = None if name in FROM_NOBODY else plugins.generator_info(name)
+    if info is None or Task.TEXT_TO_SPEECH not in info.tasks:
+        return False
+    if not voice and any(VOICE in shown for _, shown in people):
+        return False  # that of the input
+    return not {name, f"{name}:{voice}"} & _listed(workspace, VOICES)
 
 
 def _record(register: ConsentRegister, record_id: str) -> ConsentRecord | None:

@@ -28,6 +28,7 @@ DEFAULT_GENERATORS: Mapping[Task, str] = {
     Task.EDIT_VIDEO: "edit",
     Task.VIDEO_TO_AUDIO: "foley",
     Task.TALKING_HEAD: "talking-head",
+    Task.TEXT_TO_SPEECH: "speech",
 }
 
 

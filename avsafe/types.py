@@ -61,6 +61,7 @@ class Task(StrEnum):
     EDIT_VIDEO = "edit-video"
     VIDEO_TO_AUDIO = "video-to-audio"
     TALKING_HEAD = "talking-head"
+    TEXT_TO_SPEECH = "text-to-speech"
     RELEASE = "release"
 
 
@@ -165,6 +166,7 @@ class Approval:
     rules: tuple[str, ...]
     reason: str
     at: str  # RFC 3339
+    binds: tuple[str, ...] = ()  # consent records that the reviewer bound to the request
 
 
 @dataclass(frozen=True)
@@ -572,6 +574,20 @@ class Generator(Protocol):
     ) -> RawMedia: ...
 
 
+@dataclass(frozen=True)
+class EmbedderInfo:
+    """What a network for likeness says of itself. Distances are Euclidean."""
+
+    name: str
+    version: str  # vectors of another version are not comparable
+    modality: str  # face | voice
+    dimensions: int
+    same_below: float  # two vectors nearer than this are taken for one person
+    other_above: float  # farther than this: two people; in between nobody knows
+    licence: str
+    source: str
+
+
 class FeatureExtractor(Protocol):
     """Fed by one decoding pass inside the sandbox; knows no key and no registry.
 
@@ -641,6 +657,27 @@ class Watermarker(Protocol):
         ...
 
     def detect(self, features: Features, key: bytes) -> Detection: ...
+
+
+class LikenessEmbedder(Protocol):
+    """A network that turns a face, or a voice, into numbers that lie near for one person.
+
+    ``extractor`` names the FeatureExtractor that runs in the sandbox. Its features: ``vectors``
+    (k, d) float32, one for each face or voice; ``look`` (k,) int64, the picture of the clip that
+    each was seen in; ``looks`` (1,) int64, how many pictures were looked at.
+    """
+
+    @property
+    def info(self) -> EmbedderInfo: ...
+
+    @property
+    def extractor(self) -> str:
+        """``"package.module:Class"``."""
+        ...
+
+    def prepare(self) -> None:
+        """Raises ``errors.MissingExtra`` when weights or a package are absent."""
+        ...
 
 
 @runtime_checkable

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from avsafe.types import GenerationRequest, InputMedia, Release, Verdict
 
 # What an option's file is called in a request, where a task calls it otherwise.
-ROLES = {"talking-head": {"image": "portrait", "audio": "voice"}}
+ROLES = {
+    "talking-head": {"image": "portrait", "audio": "voice"},
+    "text-to-speech": {"audio": "voice"},
+}
+# Of the file that is written when no name is given; any other task makes a clip.
+SUFFIXES = {"text-to-image": ".png", "text-to-speech": ".wav"}
 VERIFY_EXIT = {
     "unreadable": 3,
     "synthetic-declared": 10,
@@ -52,7 +57,7 @@ def register(app: typer.Typer) -> None:
 
 def generate(
     task: Annotated[
-        str, typer.Argument(help="text-to-video, text-to-image, talking-head, video-to-audio, ...")
+        str, typer.Argument(help="text-to-video, text-to-image, text-to-speech, talking-head, ...")
     ],
     prompt: Prompt = "",
     output: Output = None,
@@ -126,8 +131,7 @@ def generate(
         | box
         | ({"disclose_prompt": True} if disclose_prompt else {}),
     )
-    suffix = ".png" if wanted is Task.TEXT_TO_IMAGE else ".mp4"
-    target = output or Path(f"{task}{suffix}")
+    target = output or Path(f"{task}{SUFFIXES.get(task, '.mp4')}")
     _run(request, target, tsa=tsa, force=force, as_json=as_json)
 
 
