@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, select, text
 from sqlalchemy import insert as into
 
 from avsafe.errors import RegistryError
 from avsafe.registry.fingerprint import Fingerprint
 from avsafe.registry.records import ReleaseRecord
-from avsafe.registry.schema import fingerprints, manifests, releases, soft_bindings
+from avsafe.registry.schema import (
+    fingerprint_numbers,
+    fingerprints,
+    manifests,
+    releases,
+    soft_bindings,
+)
 from avsafe.types import Kind, Mark
+
+_NUMBERS_IN_TURN = text("SELECT pg_advisory_xact_lock(hashtextextended('fingerprint numbers', 0))")
 
 
 def insert(connection: Connection, record: ReleaseRecord) -> None:
@@ -66,6 +74,9 @@ def insert(connection: Connection, record: ReleaseRecord) -> None:
                 data=record.fingerprint.to_bytes(),
             )
         )
+        if connection.dialect.name == "postgresql":  # numbers are committed in their order
+            connection.execute(_NUMBERS_IN_TURN)
+        connection.execute(into(fingerprint_numbers).values(release_id=record.release_id))
 
 
 def read(connection: Connection, row: Row[Any]) -> ReleaseRecord:

@@ -115,6 +115,28 @@ fingerprints = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+# The order in which fingerprints came in, by which an index knows how far it reaches. A number is
+# never given twice; the id says which database's numbers they are.
+fingerprint_numbers = Table(
+    "fingerprint_numbers",
+    metadata,
+    Column(
+        "number",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column("release_id", Id, ForeignKey("releases.id", ondelete="CASCADE"), nullable=False),
+    UniqueConstraint("release_id", name="uq_fingerprint_numbers_release_id"),
+    sqlite_autoincrement=True,
+)
+
+fingerprint_numbering = Table(
+    "fingerprint_numbering",
+    metadata,
+    Column("id", String(32), primary_key=True),
+)
+
 reservations = Table(
     "reservations",
     metadata,

@@ -1,5 +1,7 @@
 """Identities of a provider, logins under way, embeddings of people, the index of prints."""
 
+import secrets
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
@@ -86,7 +88,32 @@ def _embeddings() -> None:
 
 
 def _index() -> None:
-    pass
+    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    op.create_table(
+        "fingerprint_numbers",
+        sa.Column("number", number, autoincrement=True, nullable=False),
+        sa.Column("release_id", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("number", name="pk_fingerprint_numbers"),
+        sa.UniqueConstraint("release_id", name="uq_fingerprint_numbers_release_id"),
+        sa.ForeignKeyConstraint(
+            ["release_id"],
+            ["releases.id"],
+            name="fk_fingerprint_numbers_release_id",
+            ondelete="CASCADE",
+        ),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "fingerprint_numbering",
+        sa.Column("id", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_fingerprint_numbering"),
+    )
+    op.execute(
+        "INSERT INTO fingerprint_numbers (release_id) SELECT f.release_id FROM fingerprints f "
+        "JOIN releases r ON r.id = f.release_id ORDER BY r.created_at, r.id"
+    )
+    numbering = sa.table("fingerprint_numbering", sa.column("id"))
+    op.execute(sa.insert(numbering).values(id=secrets.token_hex(16)))
 
 
 def downgrade() -> None:
