@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from avsafe.bench import inference, runfolder
-from avsafe.bench.rows import finite
 from avsafe.bench.runfolder import RunFolder, ScoreInfo
 from avsafe.bench.runfolder import number as _number
 from avsafe.bench.worst import worst_clips
+from avsafe.sharding.rows import finite
 
 ALPHA = 0.05
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -17,16 +17,19 @@ from typing import TypeVar
 import numpy as np
 
 from avsafe import plugins
-from avsafe.bench import code, measuring, work
+from avsafe.bench import measuring, work
 from avsafe.bench.measuring import Recipe
-from avsafe.bench.rows import code_hash
 from avsafe.bench.suitefile import SuiteFile
 from avsafe.bench.work import Work
 from avsafe.errors import AvsafeError, UsageError
+from avsafe.sharding import code
+from avsafe.sharding.rows import code_hash
 from avsafe.types import Metric, MetricInfo, Progress, Sample
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+_HERE = Path(__file__).parents[1]
+_DECODING = ("playing", "view", "decoder", "colour", "survey", "timeline", "demux", "reading")
 REFERENCE = "(reference)"  # the system under which the reference set's clips stand
 
 
@@ -115,8 +118,19 @@ def _hashed(recipe: Recipe, metric: Metric, seconds: float | None) -> Chosen:
         "seconds": seconds,
         "device": recipe.device,
     }
-    run_hash = code_hash(code.of_metric(metric), settings)
+    run_hash = code_hash(code_of(metric), settings)
     return Chosen(replace(recipe, run=run_hash), info, digests)
+
+
+def code_of(metric: Metric) -> list[Path]:
+    """The code of a metric, of the pass that feeds it, and of faces where it sees them."""
+    files = {_HERE / "metering.py", _HERE / "bench" / "measuring.py"}
+    files |= {_HERE / "media" / f"{name}.py" for name in _DECODING}
+    own = code.of_module(type(metric).__module__)
+    files.update(own)
+    if "faces" in metric.info.wants or any(b"avsafe.faces" in path.read_bytes() for path in own):
+        files.update(code.beside(_HERE / "faces"))
+    return sorted(path for path in files if path.is_file())
 
 
 def _info(recipe: Recipe) -> MetricInfo | None:

@@ -17,6 +17,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -24,7 +25,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from avsafe import plugins
-from avsafe.bench import code, detecting, executors, measuring, safety, suitefile, told
+from avsafe.bench import detecting, measuring, safety, suitefile, told
 from avsafe.bench.asked import (
     Chosen,
     choose,
@@ -37,13 +38,15 @@ from avsafe.bench.asked import (
     Options as Options,
 )
 from avsafe.bench.measuring import Answer, ClipTask, Recipe
-from avsafe.bench.rows import OF_A_SCORE, Row, Store, code_hash, finite, identity
 from avsafe.bench.suitefile import SuiteFile
 from avsafe.bench.suites import Outcome
 from avsafe.bench.work import Work
 from avsafe.errors import UsageError
 from avsafe.home import Home
 from avsafe.metering import Measured
+from avsafe.sharding import code, executors, nodes
+from avsafe.sharding.pace import Pace
+from avsafe.sharding.rows import OF_A_SCORE, Row, Store, code_hash, finite, identity
 from avsafe.types import (
     Aggregate,
     Column,
@@ -146,18 +149,16 @@ def _measure(
     options: Options,
     progress: Progress,
 ) -> None:
-    finished = 0
+    pace = Pace(len(tasks), "clips", progress)
 
     def kept(task: ClipTask, answer: Answer) -> None:
-        nonlocal finished
         for run_hash, features in answer.features.items():
             _keep_features(options.out, run_hash, task.work, features)
         for row in answer.rows:
             if row.get("path"):
                 row["path"] = _place(Path(row["path"]), task.work.system, options)
             store.append(_told(row, task.work))
-        finished += 1
-        progress(finished / len(tasks), f"clips {finished} of {len(tasks)}")
+        pace.step()
 
     def lost(task: ClipTask, reason: str) -> None:
         answer = measuring.unscored(task, f"{_LOST}: {reason}")
@@ -165,7 +166,16 @@ def _measure(
             row["status"] = "failed"  # it is tried again by the next run
         kept(task, answer)
 
-    executor.run(measuring.measure_clip, tasks, keep=kept, lost=lost)
+    clips = [path for task in tasks for path in task.work.sample.media.values()]
+    with executor.started():
+        if tasks:
+            nodes.check(executor, partial(_found_here, tuple(clips[:1] + clips[-1:])))
+        executor.run(measuring.measure_clip, tasks, keep=kept, lost=lost)
+
+
+def _found_here(clips: Sequence[Path]) -> dict[str, str]:
+    """What every machine must find alike."""
+    return {"avsafe": nodes.installed(), **nodes.seen(clips)}
 
 
 def _told(row: Row, item: Work) -> Row:
@@ -300,13 +310,11 @@ def _safety(
     tasks = [
         _Guarded(item, guarded.recipe) for item in works if _identity(item, guarded) not in done
     ]
-    finished = 0
+    pace = Pace(len(tasks), "marks and credentials", progress)
 
     def kept(task: _Guarded, row: Row) -> None:
-        nonlocal finished
         store.append(_told(row, task.work))
-        finished += 1
-        progress(finished / len(tasks), f"marks and credentials {finished} of {len(tasks)}")
+        pace.step()
 
     def lost(task: _Guarded, reason: str) -> None:
         info = safety.info()

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from avsafe.bench.asked import Chosen, Options, without_folders
-from avsafe.bench.rows import Row
 from avsafe.bench.suitefile import SuiteFile
 from avsafe.bench.suites import Outcome
 from avsafe.bench.work import Work
 from avsafe.errors import MissingExtra
+from avsafe.sharding.rows import Row
 
 
 def described(

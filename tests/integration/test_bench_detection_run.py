@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from avsafe import media, panel, testing
 from avsafe.bench.detection import damages, folders, live
-from avsafe.bench.rows import Store
 from avsafe.calibration import Calibration, abstention, evidence, fit
 from avsafe.cli import app
 from avsafe.errors import UsageError
 from avsafe.media import sha256_of
+from avsafe.sharding.rows import Store
 from avsafe.types import Kind, RawMedia
 
 pytest.importorskip("pyarrow")

@@ -12,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from avsafe import media, testing
-from avsafe.bench import executors, measuring, run
-from avsafe.bench.rows import OF_A_SCORE, Store
+from avsafe.bench import measuring, run
 from avsafe.cli import app
 from avsafe.errors import MissingExtra, UsageError
 from avsafe.media.replay import Replay
+from avsafe.sharding import executors
+from avsafe.sharding.rows import OF_A_SCORE, Store
 from avsafe.types import Kind
 
 GOOD = 20

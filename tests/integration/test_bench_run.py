@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from avsafe import media
-from avsafe.bench import runner
 from avsafe.bench.clips import OWN_PROMPTS
-from avsafe.bench.rows import Store
 from avsafe.cli import app
+from avsafe.sharding import pool
+from avsafe.sharding.rows import Store
 from avsafe.testing import textured_clip
 
 ATTACKS = "h264_crf28,crop_10,screenshot_png"
@@ -162,13 +162,14 @@ def _die_at_two(number: int) -> None:
 
 def test_a_task_that_kills_its_process_is_reported_and_the_others_finish() -> None:
     lost: list[tuple[int, str]] = []
-    counts: list[int] = []
-    runner.run(
+    kept: list[int] = []
+    pool.run(
         _die_at_two,
         [1, 2, 3, 4],
         jobs=2,
-        done=counts.append,
+        keep=lambda task, answer: kept.append(task),
         lost=lambda task, reason: lost.append((task, reason)),
     )
     assert [task for task, _ in lost] == [2]
     assert "process died" in lost[0][1]
+    assert sorted(kept) == [1, 3, 4]

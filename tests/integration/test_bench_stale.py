@@ -14,10 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from avsafe import media, plugins, testing
-from avsafe.bench import asked, code, listing, measuring, run, runfolder, safety, told, work
+from avsafe.bench import asked, listing, measuring, run, runfolder, safety, told, work
 from avsafe.cli import app
 from avsafe.errors import UsageError
 from avsafe.home import Home
+from avsafe.sharding import code
 from avsafe.types import Sample
 from avsafe.workspace import Lookup
 
@@ -241,7 +242,7 @@ def test_a_note_of_somebody_else_is_not_believed(clips, tmp_path):
 
 _POOL = """
 import os, sys, time
-from avsafe.bench import runner
+from avsafe.sharding import pool
 
 def work(place):
     with open(place, "w") as file:
@@ -249,7 +250,7 @@ def work(place):
     time.sleep(600)
 
 if __name__ == "__main__":
-    runner.run(work, sys.argv[1:], jobs=2, lost=print)
+    pool.run(work, sys.argv[1:], jobs=2, keep=print, lost=print)
 """
 
 
@@ -286,7 +287,7 @@ def test_the_hash_covers_what_a_metric_imports_and_its_data():
     names = plugins.catalogue("metrics")
     base = {path.name for path in code.of_module(names["temporal_flicker"].module)}
     assert {"base.py", "temporal_flicker.py"} <= base
-    lips = code.of_metric(measuring.made(measuring.Recipe("blink")))
+    lips = asked.code_of(measuring.made(measuring.Recipe("blink")))
     assert {"tracking.py", "landmarks.safetensors"} <= {path.name for path in lips}
     assert {p.suffix for p in code.of_module(names["lip_sync"].module)} >= {".safetensors", ".json"}
 

@@ -12,7 +12,7 @@ from avsafe.bench.detection import cells, markdown
 from avsafe.bench.detection.floors import Floor, check
 from avsafe.bench.detection.suite import audit
 from avsafe.bench.detection.units import Units
-from avsafe.bench.rows import finite
+from avsafe.sharding.rows import finite
 from avsafe.errors import UsageError
 
 EVIL = '<img src=x onerror="alert(1)">|x'

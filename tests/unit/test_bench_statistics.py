@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from avsafe.bench import statistics
-from avsafe.bench.rows import Store, code_hash, identity
+from avsafe.sharding.rows import Store, code_hash, identity
 from avsafe.types import Score
 
 stats = pytest.importorskip("scipy.stats")  # a dependency; imported where it is used

@@ -25,15 +25,16 @@ from typing import Any
 import numpy as np
 
 from avsafe import findings, media, panel, plugins
-from avsafe.bench import code, runner
 from avsafe.bench.asked import without_folders
 from avsafe.bench.detection import damages, folders
 from avsafe.bench.detection.folders import Clip
 from avsafe.bench.detection.units import Units
-from avsafe.bench.rows import Row, Store, code_hash, identity
 from avsafe.errors import AvsafeError, MissingStream
 from avsafe.home import Home
-from avsafe.types import Detector, Evidence, EvidenceStatus, Kind, Progress
+from avsafe.sharding import code, pool
+from avsafe.sharding.pace import Pace
+from avsafe.sharding.rows import Row, Store, code_hash, identity
+from avsafe.types import Evidence, EvidenceStatus, Kind, Progress
 
 FIELDS = ("run", "kind", "detector", "unit", "condition", "of")
 TOGETHER = "all together"  # what the panel says: ``avsafe.fusion``
@@ -78,8 +79,8 @@ def asked(names: Sequence[str], seconds: float) -> Asked:
     for name, one in heard.detectors.items():
         if one.modality == panel.DOMAIN:
             continue
-        settings = {"detector": name, "seconds": seconds, "own": _own_digest(one)}
-        runs[name] = code_hash([*shared, *_files(one)], settings)
+        settings = {"detector": name, "seconds": seconds, "own": code.weights_of_detector(one)}
+        runs[name] = code_hash([*shared, *code.of_detector(one)], settings)
         known = getattr(one, "seen", None)
         if known is None:
             untold.append(name)
@@ -99,17 +100,6 @@ def _pipeline() -> set[Path]:
     gate = {file for point in plugins.catalogue("detectors").values() if point.name == panel.DOMAIN
             for file in code.of_module(point.module)}  # fmt: skip
     return own | harm | decoding | gate | {_HERE / "panel.py", _HERE / "calibration.py"}
-
-
-def _files(one: Detector) -> set[Path]:
-    modules = {type(one).__module__}
-    modules |= {target.partition(":")[0] for target in one.extractors.values()}
-    return {file for module in modules for file in code.of_module(module)}
-
-
-def _own_digest(one: Detector) -> str:
-    """What tells weights of a user from others under the same name, where a detector says."""
-    return str(getattr(one, "calibration_id", "") or getattr(one, "digest", ""))
 
 
 @lru_cache(maxsize=4)
@@ -146,21 +136,19 @@ def measure(
             lacks = _lacking(clip, of, condition, heard, store, done)
             if lacks:
                 tasks.append(Task(clip, of, str(kind), condition, seconds, heard.names, lacks))
-    finished = 0
+    pace = Pace(len(tasks), "clips and conditions", progress)
 
     def kept(task: Task, rows: list[Row]) -> None:
-        nonlocal finished
         for row in rows:
             row["run"] = heard.runs[row["detector"]]
             store.append(row)
-        finished += 1
-        progress(finished / len(tasks), f"clips and conditions {finished} of {len(tasks)}")
+        pace.step()
 
     def lost(task: Task, reason: str) -> None:
         why = without_folders(f"the judging process failed: {reason}", [task.clip.path])
         kept(task, [_row(task, name, status="failed", reason=why) for name in task.wanted])
 
-    runner.run(judge, tasks, jobs=jobs, keep=kept, lost=lost)
+    pool.run(judge, tasks, jobs=jobs, keep=kept, lost=lost)
     return digests
 
 

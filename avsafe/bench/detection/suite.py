@@ -34,9 +34,9 @@ from avsafe.bench.detection import (
 from avsafe.bench.detection.floors import Floor
 from avsafe.bench.detection.units import Units
 from avsafe.bench.environment import environment
-from avsafe.bench.rows import Row, Store, finite
 from avsafe.bench.suites import Outcome
 from avsafe.errors import MissingExtra, UsageError
+from avsafe.sharding.rows import Row, Store, finite
 from avsafe.types import Progress, no_progress
 
 NAME = "detectors"

@@ -20,11 +20,11 @@ import numpy as np
 
 from avsafe import media, plugins
 from avsafe.bench.clips import Sound
-from avsafe.bench.rows import Row, Store
 from avsafe.bench.statistics import rate_bound
 from avsafe.bench.watermark import recode
 from avsafe.bench.watermark.trial import features_of, load
 from avsafe.errors import AvsafeError
+from avsafe.sharding.rows import Row, Store
 from avsafe.types import Features, Watermarker
 
 PIECE = 250  # trials a row

@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 
 from avsafe import media, plugins
 from avsafe.bench.clips import Shot, load_shot
-from avsafe.bench.rows import Row, Store
 from avsafe.bench.watermark.trial import Released, key_and_payload, release
 from avsafe.media.replay import Replay
 from avsafe.pipeline import FINGERPRINT
 from avsafe.registry import fingerprint
+from avsafe.sharding.rows import Row, Store
 from avsafe.types import Frame, Watermarker
 
 Estimate = Callable[[int], NDArray[np.float32]]  # frame index -> (h, w)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from avsafe.bench.rows import Row
 from avsafe.bench.statistics import wilson
+from avsafe.sharding.rows import Row
 from avsafe.types import Kind
 
 _TOLERANCE_S = 0.06  # a clip of 75 frames at 25/s, cut by a frame, is still one of 3 s

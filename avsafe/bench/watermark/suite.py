@@ -21,12 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from avsafe import plugins
-from avsafe.bench import clips, runner
+from avsafe.bench import clips
 from avsafe.bench.environment import environment
-from avsafe.bench.rows import Row, Store, code_hash, identity
 from avsafe.bench.suites import Outcome
 from avsafe.bench.watermark import attacks, chance, copying, recode, summary, trial
 from avsafe.errors import MissingExtra, UsageError
+from avsafe.sharding import pool
+from avsafe.sharding.pace import Pace
+from avsafe.sharding.rows import Row, Store, code_hash, identity
 from avsafe.types import Kind, Progress, Sample, Watermarker, no_progress
 
 _log = logging.getLogger(__name__)
@@ -216,15 +218,13 @@ def _run(
     stage: str,
     lost: Callable[[Any, str], None],
 ) -> None:
-    total = len(tasks)
-    if total:
-        runner.run(
-            work,
-            tasks,
-            jobs=jobs,
-            done=lambda count: progress(count / total, f"{stage} {count} of {total}"),
-            lost=lost,
-        )
+    pace = Pace(len(tasks), stage, progress)
+
+    def ended_badly(task: Any, reason: str) -> None:
+        lost(task, reason)
+        pace.step()
+
+    pool.run(work, tasks, jobs=jobs, keep=lambda task, answer: pace.step(), lost=ended_badly)
 
 
 # ---------------------------------------------------------------- 4 copies and chance

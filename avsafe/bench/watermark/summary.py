@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from avsafe.bench import statistics
-from avsafe.bench.rows import Row
 from avsafe.bench.watermark import attacks, chance, floors
+from avsafe.sharding.rows import Row
 from avsafe.types import Kind, Score
 
 _WORST = 5

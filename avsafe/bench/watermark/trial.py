@@ -31,10 +31,10 @@ from avsafe.bench.clips import (
     picture_figures,
     sound_figures,
 )
-from avsafe.bench.rows import Row, Store
 from avsafe.bench.watermark import attacks, quality, recode
 from avsafe.bench.watermark.picture_damage import Inapplicable
 from avsafe.errors import AvsafeError, CannotMark, MissingStream
+from avsafe.sharding.rows import Row, Store
 from avsafe.types import Detection, Features, Kind, RawMedia, Samples, Watermarker
 
 

@@ -1,4 +1,4 @@
-"""The files whose change makes old rows worthless: a metric's code, what it imports, the decoding.
+"""The files whose change makes old rows worthless: a plugin's code and what it imports.
 
 Modules are read for their imports and not run. Data beside the code (weights, tables) count too.
 """
@@ -11,22 +11,21 @@ from collections.abc import Iterator
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
-from avsafe.types import Metric
+from avsafe.types import Detector
 
-_HERE = Path(__file__).parents[1]
-_DECODING = ("playing", "view", "decoder", "colour", "survey", "timeline", "demux", "reading")
 _DATA = frozenset((".safetensors", ".npz", ".npy", ".json", ".onnx", ".csv", ".txt", ".yaml"))
 
 
-def of_metric(metric: Metric) -> list[Path]:
-    """The code of a metric, of the pass that feeds it, and of faces where it sees them."""
-    files = {_HERE / "metering.py", _HERE / "bench" / "measuring.py"}
-    files |= {_HERE / "media" / f"{name}.py" for name in _DECODING}
-    own = of_module(type(metric).__module__)
-    files.update(own)
-    if "faces" in metric.info.wants or any(b"avsafe.faces" in path.read_bytes() for path in own):
-        files.update(_beside(_HERE / "faces"))
-    return sorted(path for path in files if path.is_file())
+def of_detector(one: Detector) -> set[Path]:
+    """The code of a detector and of its extractors."""
+    modules = {type(one).__module__}
+    modules |= {target.partition(":")[0] for target in one.extractors.values()}
+    return {file for module in modules for file in of_module(module)}
+
+
+def weights_of_detector(one: Detector) -> str:
+    """What tells weights of a user from others under the same name, where a detector says."""
+    return str(getattr(one, "calibration_id", "") or getattr(one, "digest", ""))
 
 
 def of_module(name: str) -> list[Path]:
@@ -40,7 +39,7 @@ def of_module(name: str) -> list[Path]:
     package, _, _ = name.rpartition(".")
     home = _origin(package) if package else None
     if home is not None and home.name == "__init__.py":
-        found.update(_beside(home.parent))
+        found.update(beside(home.parent))
     own = _origin(name)
     todo = [(own, package)] if own is not None else []
     todo += [(path, package) for path in found if path.suffix == ".py"]
@@ -58,7 +57,8 @@ def of_module(name: str) -> list[Path]:
     return sorted(found | read)
 
 
-def _beside(folder: Path) -> Iterator[Path]:
+def beside(folder: Path) -> Iterator[Path]:
+    """The modules of a folder, and the data in it."""
     yield from folder.glob("*.py")
     yield from (path for path in folder.rglob("*") if path.suffix in _DATA and path.is_file())
 

@@ -9,77 +9,93 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing import get_context
 from threading import Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
 _SINGLE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "SVT_LOG": "1"}
+DIED = "the process died, also when the task ran alone"
+
+
+class Tasks(Protocol[T_co]):
+    """A list, or a million tasks that are made one by one."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[T_co]: ...
 
 
 def run(
     work: Callable[[T], R],
-    tasks: Sequence[T],
+    tasks: Tasks[T],
     *,
     jobs: int,
-    done: Callable[[int], None] = lambda count: None,
-    keep: Callable[[T, R], None] = lambda task, answer: None,
+    apart: bool = False,
+    keep: Callable[[T, R], None],
     lost: Callable[[T, str], None],
 ) -> None:
-    """Call ``work`` on every task in ``jobs`` processes (1: in this one).
+    """Call ``work`` on every task in ``jobs`` processes (1: in this one, unless ``apart``).
 
-    ``done`` hears how many are finished, ``keep`` what a task returned, ``lost`` of a task whose
-    process died or that raised. ``work`` must be a function of a module.
+    ``keep`` hears what a task returned, ``lost`` of a task whose process died or that raised.
+    ``work`` must be a function of a module.
     """
-    if jobs <= 1:
+    if jobs <= 1 and not apart:
         start_worker()
-        for count, task in enumerate(tasks, 1):
+        for task in tasks:
             try:
                 answer = work(task)
             except Exception as error:
-                lost(task, f"{type(error).__name__}: {error}")
+                lost(task, why(error))
             else:
                 keep(task, answer)
-            done(count)
         return
-    ends = _Ends(done, keep, lost)
-    killers = _pooled(work, tasks, jobs, ends)
+    killers = _pooled(work, iter(tasks), jobs, keep, lost)
     for task in killers:  # whoever was in a broken pool: one of them broke it
-        if _pooled(work, [task], 1, _Ends(lambda count: None, keep, lost)):
-            lost(task, "the process died, also when the task ran alone")
+        if _pooled(work, iter([task]), 1, keep, lost):
+            lost(task, DIED)
 
 
-@dataclass(frozen=True)
-class _Ends(Generic[T, R]):
-    """Who hears how a task ended."""
+def why(error: BaseException) -> str:
+    """
+    >>> why(ValueError("no"))
+    'ValueError: no'
+    """
+    return f"{type(error).__name__}: {error}"
 
-    done: Callable[[int], None]
-    keep: Callable[[T, R], None]
-    lost: Callable[[T, str], None]
 
-
-def _pooled(work: Callable[[T], R], tasks: Sequence[T], jobs: int, ends: _Ends[T, R]) -> list[T]:
+def _pooled(
+    work: Callable[[T], R],
+    waiting: Iterator[T],
+    jobs: int,
+    keep: Callable[[T, R], None],
+    lost: Callable[[T, str], None],
+) -> list[T]:
     """Run tasks in a pool; returns those that were in it when it broke."""
-    waiting = list(reversed(tasks))
     killers: list[T] = []
-    finished = 0
-    while waiting:
+    refused: list[T] = []  # by a pool that had broken already: no fault of theirs
+    left = True
+    while left:
         with ProcessPoolExecutor(jobs, get_context("spawn"), _start_pooled) as pool:
             running: dict[Future[Any], T] = {}
             broken = False
-            while (waiting or running) and not broken:
-                while waiting and len(running) < jobs:
+            while not broken:
+                while len(running) < jobs and (some := refused or _next(waiting)):
+                    task = some.pop()
                     try:
-                        running[pool.submit(work, waiting[-1])] = waiting[-1]
+                        running[pool.submit(work, task)] = task
                     except BrokenProcessPool:  # a process died since the last wait
+                        refused.append(task)
                         broken = True
                         break
-                    waiting.pop()
+                if not running:
+                    left = broken
+                    break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     task = running.pop(future)
                     error = future.exception()
@@ -87,13 +103,17 @@ def _pooled(work: Callable[[T], R], tasks: Sequence[T], jobs: int, ends: _Ends[T
                         broken = True
                         killers.append(task)
                     elif error is not None:
-                        ends.lost(task, f"{type(error).__name__}: {error}")
+                        lost(task, why(error))
                     else:
-                        ends.keep(task, future.result())
-                    finished += 1
-                    ends.done(finished)
+                        keep(task, future.result())
             killers.extend(running.values())
     return killers
+
+
+def _next(waiting: Iterator[T]) -> list[T]:
+    for task in waiting:
+        return [task]
+    return []
 
 
 def _start_pooled() -> None:
