@@ -15,6 +15,7 @@ import numpy as np
 from avsafe.errors import MissingExtra, Unscorable
 from avsafe.types import Clip, Column, Gathered, MetricInfo
 from avsafe_metrics.base import QuietMeter, bounded
+from avsafe_metrics.sound.mel import mel_spectrogram
 from avsafe_metrics.sound.pairing import RATE_HZ
 from avsafe_metrics.sound.shipped import digest, needed, shipped
 from avsafe_metrics.sound.vad import Voice, spoken
@@ -44,15 +45,11 @@ def partial_starts(n: int) -> list[int]:
 
 def mel_parts(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mel spectrograms ``(p, 160, 40)`` of the partial utterances of speech ``(n,)``."""
-    import librosa
-
     level = 10 * np.log10(max(1e-12, float(np.mean(x.astype(np.float64) ** 2))))
     x = x * np.float32(10 ** (max(0.0, LEVEL_DBFS - level) / 20))
     starts = partial_starts(x.size)
     x = np.pad(x, (0, max(0, (starts[-1] + PART) * HOP - x.size)))
-    mel = librosa.feature.melspectrogram(
-        y=x, sr=RATE_HZ, n_fft=FRAME, hop_length=HOP, n_mels=BANDS
-    ).T.astype(np.float32)
+    mel = mel_spectrogram(x, RATE_HZ, FRAME, HOP, BANDS)
     return np.stack([mel[start : start + PART] for start in starts])
 
 
@@ -103,7 +100,8 @@ class SpeakerSimilarity:
 
     def prepare(self) -> None:
         torch = needed("torch")
-        needed("librosa")
+        if self._enrolment:
+            needed("librosa")
         self._voice = Voice()
         self._path = shipped("resemblyzer", "pretrained.pt", "Resemblyzer")
         weights = torch.load(self._path, map_location="cpu", weights_only=True)["model_state"]
