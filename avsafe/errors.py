@@ -25,6 +25,7 @@ since a message may quote a path or a prompt.
     ├── CredentialInvalid            1   the signed file does not read back as trusted
     ├── PolicyError                  1   a policy folder does not load or validate
     ├── RegistryError                1
+    ├── ObjectsError                 1   the object store refuses, or does not answer
     └── LedgerError                  1   the log is broken or not writable
 """
 
@@ -144,6 +145,10 @@ class PolicyError(AvsafeError):
 
 class RegistryError(AvsafeError):
     """The registry refused the record."""
+
+
+class ObjectsError(AvsafeError):
+    """The object store refuses, or does not answer."""
 
 
 class LedgerError(AvsafeError):
