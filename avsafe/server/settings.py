@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from avsafe.errors import UsageError
 from avsafe.home import Home
@@ -45,15 +47,40 @@ class Settings:
     fetch: bool = False  # whether an address (URL) is taken in place of a file
     feedback: str = ""  # mailto: or https: address for corrections; shown where it is set
     operator: str = ""  # who runs this service, shown at the foot
+    address: str = ""  # https://HOST by which browsers reach it; a provider sends them back there
+    oidc_issuer: str = ""  # of the OpenID provider that logs people in; none: with keys alone
+    oidc_client_id: str = ""
+    oidc_client_secret_file: str = ""  # a file, so that the secret is in no list of processes
+    oidc_team_claim: str = "groups"  # of the ID token; oidc-teams.toml says what each group may
+    oidc_label: str = ""  # the provider's name on the button
+    oidc_minutes: int = 60  # of a session; then the provider is asked again, and groups are as new
+    oidc_days: int = 14  # that roles by groups, and keys with them, last without another login
+    log: str = "text"  # shape of the log's lines; or json
+    traces: str = ""  # http:// or https:// address of an OpenTelemetry collector
+    drain_s: float = 0.0  # from SIGTERM until the port closes, for a balancer to notice
+    shutdown_s: float = 30.0  # that requests may then take to finish
 
     def __post_init__(self) -> None:
-        for name in ("max_upload_mb", "at_once", "receive_s", "keep_days", "team_jobs", "wait_s"):
+        for name in ("max_upload_mb", "at_once", "receive_s", "keep_days", "team_jobs", "wait_s",
+                     "shutdown_s", "oidc_minutes", "oidc_days"):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise UsageError(f"{PREFIX}{name.upper()} must be greater than zero.")
-        if self.waiting < 0:
-            raise UsageError(f"{PREFIX}WAITING must not be negative.")
+        for name in ("waiting", "drain_s"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{PREFIX}{name.upper()} must not be negative.")
+        if self.log not in ("text", "json"):
+            raise UsageError(f"{PREFIX}LOG is text or json.")
+        if self.traces and not self.traces.startswith(("http://", "https://")):
+            raise UsageError(f"{PREFIX}TRACES is the http:// or https:// address of a collector.")
         if self.feedback and not self.feedback.startswith(("https://", "mailto:")):
             raise UsageError(f"{PREFIX}FEEDBACK is an address that begins with https:// or mailto:")
+        if self.address and (not is_secure(self.address) or urlsplit(self.address).path):
+            raise UsageError(f"{PREFIX}ADDRESS is https://HOST, without a path.")
+        if self.oidc_issuer:
+            if not is_secure(self.oidc_issuer):
+                raise UsageError(f"{PREFIX}OIDC_ISSUER is an address that begins with https://.")
+            if not self.address or not self.oidc_client_id:
+                raise UsageError(f"{PREFIX}OIDC_ISSUER needs OIDC_CLIENT_ID and ADDRESS beside it.")
 
     @property
     def max_upload_bytes(self) -> int:
@@ -93,6 +120,29 @@ class Settings:
                 raise UsageError(f"{key} is no setting of the service (there are: {known}).")
             found[name] = _value(key, text, str(kinds[name]))
         return cls(**found)
+
+
+def is_secure(address: str) -> bool:
+    """Whether nobody on the way can read it: https, or http that does not leave the machine.
+
+    >>> is_secure("https://login.example.org"), is_secure("http://login.example.org")
+    (True, False)
+    """
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if not host or "@" in parts.netloc or not address.isascii() or not address.isprintable():
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_here(host))
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _value(key: str, text: str, kind: str) -> Any:
