@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -215,12 +215,15 @@ def record(
 
 @dataclass
 class Meter:
-    """CPU-seconds per step, of this process and the children it waited for."""
+    """CPU-seconds per step, of this process and the children it waited for. ``began`` hears of each
+    step."""
 
+    began: Callable[[str], None] = lambda _name: None
     cost: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
+        self.began(name)
         before = _cpu_s()
         try:
             yield

@@ -64,7 +64,8 @@ def generate(
     progress = pipeline.forward_only(progress)
     info, make = _source(request, progress, cancelled)
     home, registry, ledger = workspace.home, workspace.registry, workspace.ledger
-    release_id, salt, meter = secrets.token_hex(16), secrets.token_bytes(16), claims.Meter()
+    release_id, salt = secrets.token_hex(16), secrets.token_bytes(16)
+    meter = claims.Meter(lambda step: progress(0.0, step))
     final, user, quota = final_path(destination), request.principal.user, workspace.daily_quota
     with (
         open_stage(home, ledger, release_id, final) as stage,

@@ -18,7 +18,7 @@ from pathlib import Path
 from avsafe import findings, media, panel, plugins
 from avsafe.errors import UnreadableMedia
 from avsafe.pipeline import FINGERPRINT, MARKS_OF_KIND, marks_wanted
-from avsafe.types import Evidence, Verdict, Watermarker
+from avsafe.types import Evidence, Progress, Verdict, Watermarker, no_progress
 from avsafe.workspace import Lookup
 
 
@@ -29,6 +29,7 @@ def verify(
     credential_only: bool = False,
     detectors: Iterable[str] = (panel.ALL,),
     limits: media.Limits | None = None,
+    progress: Progress = no_progress,
 ) -> Verdict:
     """What can be said of a file. A bad file raises nothing: ``unreadable`` is a verdict too.
 
@@ -48,16 +49,17 @@ def verify(
     found: list[Evidence] = []
     try:
         media.prescan(path, limits)  # 1
+        progress(0.0, "credential")
         found.append(findings.credential(path, lookup, limits))  # 2
         if not credential_only:
-            found.extend(_examine(path, lookup, heard, limits))
+            found.extend(_examine(path, lookup, heard, limits, progress))
     except UnreadableMedia as error:
         found.append(findings.failed("domain", error))
     return Verdict(path, sha256, findings.label_of(found), tuple(found))
 
 
 def _examine(
-    path: Path, lookup: Lookup, heard: panel.Panel, limits: media.Limits
+    path: Path, lookup: Lookup, heard: panel.Panel, limits: media.Limits, progress: Progress
 ) -> list[Evidence]:
     markers: dict[str, Watermarker] = {
         n: plugins.load("watermarkers", n) for n in sorted({*chain(*MARKS_OF_KIND.values())})
@@ -66,15 +68,19 @@ def _examine(
         kind: {f"watermark.{n}": markers[n].extractor for n in names} | {"fingerprint": FINGERPRINT}
         for kind, names in MARKS_OF_KIND.items()
     }
+    progress(0.1, "sandbox")
     probed, features = heard.examine(path, extractors, limits)  # 3
+    progress(0.8, "marks")
     names = marks_wanted(probed.kind, sound=probed.audio is not None)
     if (key := lookup.watermark_key) is None:
         found = [findings.no_key(n) for n in names]
     else:
         detections = {n: markers[n].detect(features[f"watermark.{n}"], key) for n in names}
         algorithms = {n: markers[n].algorithm for n in names}
+        progress(0.9, "fingerprint")
         with lookup.registry() as registry:
             found = findings.recovery(  # 4
                 detections, algorithms, features["fingerprint"], registry
             )
+    progress(0.95, "detectors")
     return [*found, *heard.judge(probed, features)]  # 5

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-_AGAIN_S = 2.0  # before a worker that died is started again
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(help="Show Prometheus metrics at this port, apart from the service's.", min=0,
+                 max=65535),
+]  # fmt: skip
+MetricsHost = Annotated[str, typer.Option(help="The address of the metrics.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,14 +31,15 @@ def serve(
     makers: Annotated[
         int, typer.Option(help="With --generate: processes that make videos.", min=0, max=64)
     ] = 1,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
     """Serve a page and an API where anybody can verify a file, and resolve our marks (C2PA).
 
-    With --generate also the gateway: the OpenAI shapes of video and image generation, for users
-    that `avsafe users add` made; every job goes through the gate. Nothing of an upload is kept.
-    Settings come from the environment, each AVSAFE_SERVE_NAME: MAX_UPLOAD_MB, AT_ONCE, WAITING,
-    RECEIVE_S, DETECTORS, GENERATORS, KEEP_DAYS, TEAM_JOBS, WAIT_S, FEEDBACK, OPERATOR
-    (docs/server.md).
+    With --generate also the gateway: the OpenAI shapes of video, image and speech generation, for
+    users that `avsafe users add` made; every job goes through the gate. Nothing of an upload is
+    kept. Settings come from the environment, each AVSAFE_SERVE_NAME (docs/server.md). What dies is
+    started again; SIGTERM lets what runs finish (docs/operation.md).
 
     Example: AVSAFE_SERVE_MAX_UPLOAD_MB=200 avsafe serve --port 8080 --generate
     """
@@ -52,68 +53,48 @@ def serve(
             f"The service needs {', '.join(missing)}, not installed here: "
             "pip install 'avsafe[serve]'."
         )
-    import uvicorn
-
-    from avsafe.server.settings import Settings
+    from avsafe.server import processes
+    from avsafe.server.observed import logs
+    from avsafe.server.settings import PREFIX, Settings
 
     if generate:
-        os.environ["AVSAFE_SERVE_GENERATE"] = "1"
-    Settings.from_environment()  # complains here, before any process starts
-    # Behind a proxy its own log of requests is the better one; addresses are personal data.
-    with _making(makers if generate else 0):
-        uvicorn.run(
-            "avsafe.server.app:from_environment",
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=30,
-        )
+        os.environ[f"{PREFIX}GENERATE"] = "1"
+    # Each server process looks at its share of what the machine can do at once.
+    at_once = -(-(os.cpu_count() or 1) // workers)
+    os.environ.setdefault(f"{PREFIX}AT_ONCE", str(at_once))
+    settings = Settings.from_environment()  # complains here, before any process starts
+    logs.configure(settings.log)
+    processes.run(
+        settings,
+        host=host,
+        port=port,
+        servers=workers,
+        workers=makers if generate else 0,
+        metrics=None if metrics_port is None else (metrics_host, metrics_port),
+    )
 
 
 def work(
     until_empty: Annotated[
         bool, typer.Option("--until-empty", help="End when nothing waits.")
     ] = False,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
     """Make what waits in the queue of the gateway, one job after the other, until SIGTERM.
 
     `avsafe serve --generate` starts one; start more here or on other machines that share the state
     folder. A worker may be killed at any time: another takes its job.
     """
+    from contextlib import ExitStack
+
+    from avsafe.server.observed import logs, metrics
     from avsafe.server.settings import Settings
     from avsafe.server.worker import run
 
-    run(Settings.from_environment(), until_empty=until_empty)
-
-
-@contextmanager
-def _making(count: int) -> Iterator[None]:
-    """So many workers beside the server, started again when they die."""
-    ended = threading.Event()
-    keepers = [threading.Thread(target=_keep, args=(ended,), daemon=True) for _ in range(count)]
-    for keeper in keepers:
-        keeper.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        for keeper in keepers:
-            keeper.join(timeout=60)
-
-
-def _keep(ended: threading.Event) -> None:
-    command = [sys.executable, "-c", "from avsafe.cli import main; main()", "work"]
-    while not ended.is_set():
-        process = subprocess.Popen(command)
-        while process.poll() is None and not ended.wait(0.2):
-            pass
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        ended.wait(_AGAIN_S)
+    settings = Settings.from_environment()
+    logs.configure(settings.log)
+    with ExitStack() as held:
+        if metrics_port is not None:
+            held.enter_context(metrics.shown(metrics_host, metrics_port))
+        run(settings, until_empty=until_empty)

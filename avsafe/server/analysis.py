@@ -7,12 +7,14 @@ process, never here.
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from avsafe.server.draining import Draining
+from avsafe.server.observed import events, traces
 from avsafe.server.settings import Settings
 from avsafe.server.uploads import BadUpload, Upload
 from avsafe.types import Verdict
@@ -22,7 +24,6 @@ from avsafe.workspace import Lookup
 if TYPE_CHECKING:
     from avsafe.media import Limits
 
-_log = logging.getLogger(__name__)
 _LOOK_S = 1.0  # between two looks at a waiting or running analysis
 
 
@@ -42,6 +43,7 @@ class Analyses:
         self._turns = asyncio.Semaphore(settings.at_once)
         self._inside = 0
         self._line: list[object] = []  # who waits, first come first
+        self.draining = Draining(settings.drain_s)
 
     @property
     def inside(self) -> int:
@@ -54,11 +56,14 @@ class Analyses:
 
         Raises BadUpload (503) when there is none.
         """
+        if self.draining.begun:
+            raise BadUpload(503, "busy", "The service is being restarted. Try again in a minute.")
         if self._inside >= self._settings.at_once + self._settings.waiting:
             raise BadUpload(503, "busy", "Too many files are waiting. Try again in a minute.")
         self._inside += 1
         try:
-            yield
+            with events.counted("uploads_inside"):
+                yield
         finally:
             self._inside -= 1
 
@@ -69,15 +74,16 @@ class Analyses:
         me = object()
         self._line.append(me)
         try:
-            turn = asyncio.ensure_future(self._turns.acquire())
-            try:
-                while not turn.done():
-                    yield Step(ahead=self._line.index(me) + 1)
-                    await asyncio.wait((turn,), timeout=_LOOK_S)
-            except BaseException:
-                if not turn.cancel() and not turn.cancelled():
-                    self._turns.release()
-                raise
+            with events.counted("uploads_waiting"):
+                turn = asyncio.ensure_future(self._turns.acquire())
+                try:
+                    while not turn.done():
+                        yield Step(ahead=self._line.index(me) + 1)
+                        await asyncio.wait((turn,), timeout=_LOOK_S)
+                except BaseException:
+                    if not turn.cancel() and not turn.cancelled():
+                        self._turns.release()
+                    raise
         finally:
             self._line.remove(me)
         asked = detectors or tuple(self._settings.detectors.split(","))
@@ -96,7 +102,7 @@ class Analyses:
     def _ended(self, work: asyncio.Future[Verdict]) -> None:
         self._turns.release()
         if not work.cancelled() and (error := work.exception()) is not None:
-            _log.error("an analysis failed: %s", type(error).__name__)
+            events.failed("analysis", error)
 
     async def verdict(self, upload: Upload, detectors: tuple[str, ...] | None = None) -> Verdict:
         """The verdict on an upload."""
@@ -110,4 +116,12 @@ def verify_upload(
     upload: Upload, lookup: Lookup, detectors: tuple[str, ...], limits: Limits
 ) -> Verdict:
     """Verify, in a thread of its own."""
-    return verify(upload.path, lookup, detectors=detectors, limits=limits)
+    began = time.monotonic()
+    with (
+        events.counted("analyses_running"),
+        traces.span("verify"),
+        events.Stages("verify") as stages,
+    ):
+        found = verify(upload.path, lookup, detectors=detectors, limits=limits, progress=stages)
+    events.verdict(found, time.monotonic() - began)
+    return found

@@ -25,6 +25,8 @@ from avsafe.server import pages, resolution
 from avsafe.server.analysis import Analyses
 from avsafe.server.faults import FOR_PROGRAMS, Faults
 from avsafe.server.gateway import gateway
+from avsafe.server.observed import events, traces
+from avsafe.server.observed.middleware import Observed
 from avsafe.server.plain import error_json, told, verdict_json
 from avsafe.server.settings import Settings
 from avsafe.server.team import team_pages
@@ -76,7 +78,9 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sweep(uploads)
-        yield
+        analyses.draining.install()
+        with traces.sending(settings.traces, "server"):
+            yield
         if database is not None:
             database.close()
 
@@ -90,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Faults, settings=settings)
     app.add_middleware(Short)
     app.add_middleware(Headers)
+    app.add_middleware(Observed)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
 
     bounds: Any = {"max_bytes": settings.max_upload_bytes, "within_s": settings.receive_s}
@@ -114,6 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
     @app.exception_handler(BadUpload)
     async def bad_upload(request: Request, error: BadUpload) -> Response:
         retry = {"Retry-After": "60"} if error.status == 503 else {}
+        events.refused(error.code)
         if request.url.path.startswith(FOR_PROGRAMS):
             return JSONResponse(error_json(error.code, str(error)), error.status, headers=retry)
         return pages.error(settings, _asked_for(request), error.code, error.status, retry)
@@ -230,9 +236,11 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.get("/readyz")
     async def ready() -> Response:
-        """It can take an upload: there is a place, and the state folder can be written."""
+        """It can take an upload: there is a place, the state folder can be written, and nobody
+        has told it to end."""
         full = analyses.inside >= settings.at_once + settings.waiting
-        problem = "full" if full else await asyncio.to_thread(_unwritable, uploads)
+        problem = "ending" if analyses.draining.begun else "full" if full else ""
+        problem = problem or await asyncio.to_thread(_unwritable, uploads)
         body = {"status": problem or "ok", "inside": analyses.inside}
         return JSONResponse(body, 503 if problem else 200)
 

@@ -6,21 +6,20 @@ or a path of somebody's upload.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import Request
 
 from avsafe.server import pages
-from avsafe.server.plain import error_json, where
+from avsafe.server.observed import events
+from avsafe.server.plain import error_json
 from avsafe.server.settings import Settings
 from avsafe.server.words import asked_for
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_log = logging.getLogger(__name__)
 FOR_PROGRAMS = ("/api/", "/matches/", "/manifests/", "/services/", "/v1/")
 
 
@@ -44,7 +43,7 @@ class Faults:
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            _log.error("a request failed: %s", where(error))
+            events.failed("request", error)
             if not begun:
                 await self._answer(Request(scope))(scope, receive, send)
 

@@ -5,7 +5,8 @@
     running, lease run out -> running again, by another worker; failed after ``MAX_ATTEMPTS``
 
 A worker holds a job by its lease and says every few seconds that it lives. Whatever it reports
-counts only while the lease is its own.
+counts only while the lease is its own. Just before a release becomes one its id is noted at the
+job (``keeping``): whoever takes the job after a crash asks the ledger what became of it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from sqlalchemy.exc import IntegrityError
 from avsafe.errors import AvsafeError, RegistryError, UsageError
 from avsafe.registry.database import Database
 from avsafe.registry.schema import jobs
+from avsafe.server.observed import events
 
 QUEUED, RUNNING, REVIEW = "queued", "running", "review"
 RELEASED, DENIED, FAILED, CANCELLED = "released", "denied", "failed", "cancelled"
@@ -34,6 +36,7 @@ VIDEOS, IMAGES, PICTURES = "videos", "images", "pictures"
 _ID = re.compile(r"video_[0-9a-f]{32}")
 LEASE_S = 60.0
 MAX_ATTEMPTS = 3
+DIED = {"code": "worker_died", "message": "Its worker died, several times."}
 
 
 class Lost(AvsafeError):
@@ -122,7 +125,7 @@ class Jobs:
                 if most is not None and _unfinished(connection, team) >= most:
                     raise TooMany(f"{most} jobs of this team have not ended: wait, or cancel some.")
                 connection.execute(insert(jobs).values(values))
-                return _get(connection, str(values["id"])), True
+                made = _get(connection, str(values["id"]))
         except RegistryError as error:  # two requests with one key in the same instant
             if not isinstance(error.__cause__, IntegrityError) or idempotency_key is None:
                 raise
@@ -131,6 +134,8 @@ class Jobs:
             if found is None:
                 raise
             return _same(found, endpoint, request), False
+        events.queued(made)
+        return made, True
 
     def get(self, job_id: str, team: str | None = None) -> Job | None:
         """One job; None when there is none, or it is another team's."""
@@ -174,6 +179,12 @@ class Jobs:
                 query = query.where(later)
             return tuple(_job(row) for row in connection.execute(query))
 
+    def kept(self, job_ids: Iterable[str]) -> dict[str, tuple[str, str | None]]:
+        """State and output of those of these jobs that there are."""
+        query = select(jobs.c.id, jobs.c.state, jobs.c.output).where(jobs.c.id.in_(tuple(job_ids)))
+        with self._database.reading() as connection:
+            return {row.id: (row.state, row.output) for row in connection.execute(query)}
+
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state."""
         query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
@@ -198,7 +209,8 @@ class Jobs:
     def claim(self, worker: str, *, lease_s: float = LEASE_S) -> Job | None:
         """The next job, held by a lease: the oldest that is queued or whose worker fell silent.
 
-        One that fell silent too often, or was to be cancelled, is ended instead of given out.
+        One that fell silent too often is ended instead of given out, unless its last worker was
+        about to release: then it is given out once more, to look.
         """
         while True:
             now = datetime.now(UTC)
@@ -219,9 +231,9 @@ class Jobs:
                 if row is None:
                     return None
                 job = _job(row)
-                if job.state == RUNNING and job.attempts >= MAX_ATTEMPTS:
-                    error = {"code": "worker_died", "message": "Its worker died, several times."}
-                    _end(connection, job.id, FAILED, error=error)
+                exhausted = job.state == RUNNING and job.attempts >= MAX_ATTEMPTS
+                if exhausted and job.release_id is None:
+                    _end(connection, job.id, FAILED, error=DIED)
                     continue
                 connection.execute(
                     update(jobs)
@@ -258,6 +270,13 @@ class Jobs:
                 connection.execute(select(jobs.c.cancel).where(jobs.c.id == job.id)).scalar()
             )
 
+    def keeping(self, job: Job, release_id: str, output: str) -> None:
+        """Note what is about to be released, and under which name it is kept. Raises Lost."""
+        values = {"release_id": release_id, "output": output, "updated_at": datetime.now(UTC)}
+        with self._database.writing() as connection:
+            if not connection.execute(update(jobs).where(_mine(job)).values(values)).rowcount:
+                raise Lost(f"Job {job.id} is no longer this worker's.")
+
     def end(self, job: Job, state: str, **values: Any) -> None:
         """Report how it ended, or that it waits for review. Raises Lost."""
         with self._database.writing() as connection:
@@ -268,7 +287,7 @@ class Jobs:
 
     def give_back(self, job: Job) -> None:
         """Put a job back into the queue, not counting this attempt. Raises Lost."""
-        values = {"state": QUEUED, "worker": None, "lease_until": None, "stage": "",
+        values = {"state": QUEUED, "worker": None, "lease_until": None, "stage": "", **_UNRELEASED,
                   "attempts": job.attempts - 1, "updated_at": datetime.now(UTC)}  # fmt: skip
         with self._database.writing() as connection:
             if not connection.execute(update(jobs).where(_mine(job)).values(values)).rowcount:
@@ -375,6 +394,9 @@ class Jobs:
         self._database.truncate_log()
 
 
+_UNRELEASED = {"release_id": None, "output": None}
+
+
 def new_id() -> str:
     return f"video_{secrets.token_hex(16)}"
 
@@ -403,7 +425,7 @@ def _mine(job: Job) -> Any:
 def _end(connection: Connection, job_id: str, state: str, **values: Any) -> None:
     now = datetime.now(UTC)
     ended: dict[str, Any] = {"finished_at": now} if state in ENDED else {}
-    ended |= {"progress": 100} if state == RELEASED else {}
+    ended |= {"progress": 100} if state == RELEASED else _UNRELEASED
     connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id)

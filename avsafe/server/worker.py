@@ -39,6 +39,7 @@ from avsafe.server.jobs import (
     Jobs,
     Lost,
 )
+from avsafe.server.observed import events, traces
 from avsafe.server.people import People
 from avsafe.server.plain import told, where
 from avsafe.server.settings import Settings
@@ -76,7 +77,11 @@ def run(settings: Settings, *, until_empty: bool = False) -> None:
     name = f"{os.getpid()}-{secrets.token_hex(4)}"
     home = settings.home.ensure()
     swept_at = -math.inf
-    with Database.open(home.database) as database, open_workspace(home) as workspace:
+    with (
+        traces.sending(settings.traces, "worker"),
+        Database.open(home.database) as database,
+        open_workspace(home) as workspace,
+    ):
         worker = Worker(name, settings, database, workspace, stopping)
         while not stopping.is_set():
             if time.monotonic() - swept_at > SWEEP_S:
@@ -132,13 +137,14 @@ class Worker:
         job = self._jobs.claim(self._name)
         if job is None:
             return False
-        _log.info("job %s: attempt %d", job.id, job.attempts)
-        try:
-            self._do(job)
-        except Lost:
-            _log.warning("job %s: another worker has it", job.id)
-        else:
+        with events.attempt(job) as told:
+            try:
+                self._do(job)
+            except Lost:
+                told.lost()
+                return True
             after = self._jobs.get(job.id)
+            told.ended(after)
             if after is None:
                 forget_files(self._settings, job.id)
             elif after.state in ENDED:
@@ -161,7 +167,7 @@ class Worker:
             left.unlink()
         identity = self._people.of_user(job.user_id, job.team)
         given = visible(self._workspace.home.consent, job)
-        with self._alive(job) as pulse:
+        with self._alive(job) as pulse, events.Stages("job") as stages:
             pulse.consents = tuple(job.request.get("consent_ids", ()))
             try:
                 if identity is None:
@@ -176,7 +182,7 @@ class Worker:
                     wanted,
                     folder / f"out-{job.attempts}{asked.suffix(job.request)}",
                     workspace_of(workspace, identity.daily_quota),
-                    progress=pulse.progress,
+                    progress=events.each(pulse.progress, stages),
                     cancelled=pulse.cancelled,
                 )
             except (Denied, NeedsReview) as error:
@@ -301,7 +307,7 @@ class _Pulse:
         except Lost:
             self.lost = True
         except AvsafeError as error:  # the database is busy: the lease allows several tries
-            _log.warning("job %s: no sign of life could be given (%s)", self._job.id, error)
+            _log.warning("no sign of life could be given: %s", where(error))
 
 
 def visible(consents: Path, job: Job) -> list[str]:
