@@ -57,7 +57,7 @@ _BETTER = {
 _SUFFIX_FOR = {
     Kind.VIDEO: "name it .mp4, .mov, .mkv or .webm",
     Kind.IMAGE: "name it .png, .jpg or .webp",
-    Kind.AUDIO: "name it .wav, .flac, .m4a or .mp4",
+    Kind.AUDIO: "name it .wav, .flac, .mp3, .m4a or .mp4",
 }
 
 

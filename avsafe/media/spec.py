@@ -13,7 +13,7 @@ class EncodeSpec:
     """
 
     video_codec: str | None = None  # h264 | vp9
-    audio_codec: str | None = None  # aac | opus | flac | pcm16 | float
+    audio_codec: str | None = None  # aac | opus | flac | mp3 | pcm16 | float
     crf: int = 18  # visually transparent for x264; 0 best, 51 worst
     preset: str = "faster"  # x264; measured in docs/media.md: 0.7 x the CPU of "medium"
     gop_s: float = 2.0  # seconds between key frames

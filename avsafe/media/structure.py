@@ -19,7 +19,7 @@ from avsafe.errors import (
 )
 from avsafe.media import boxes, matroska
 from avsafe.media.boxes import too_many_pixels
-from avsafe.media.containers import CONTAINERS, HEAD_BYTES, sniff_bytes
+from avsafe.media.containers import CONTAINERS, head_of, id3_bytes, sniff_bytes
 from avsafe.media.limits import Limits
 from avsafe.media.window import Window
 
@@ -47,8 +47,8 @@ def prescan(path: Path | str, limits: Limits | None = None) -> None:
         size = path.stat().st_size
         with path.open("rb") as file:
             _check_size(path.name, size, limits)
+            container = sniff_bytes(head_of(file), path.name)
             window = Window(file, size)
-            container = sniff_bytes(window.at(0, HEAD_BYTES), path.name)
             _check(container, window, path.name, limits)
     except OSError as error:
         raise UnreadableMedia(f"{path} cannot be opened: {error.strerror}.") from error
@@ -61,7 +61,7 @@ def mislabelled(path: Path | str) -> str | None:
     """A sentence when a file's suffix promises another container than its content shows."""
     path = Path(path)
     with path.open("rb") as file:
-        return _wrong_suffix(path, sniff_bytes(file.read(HEAD_BYTES), path.name))
+        return _wrong_suffix(path, sniff_bytes(head_of(file), path.name))
 
 
 def _wrong_suffix(path: Path, container: str) -> str | None:
@@ -268,7 +268,8 @@ def _table(flags: int) -> int:
 
 
 def _check_flac(window: Window, name: str, limits: Limits) -> None:
-    offset, last, count = 4, False, 0
+    _check_id3(window, name)
+    offset, last, count = id3_bytes(window.at(0, 10)) + 4, False, 0
     while not last:
         head = window.at(offset, 4)
         if len(head) < 4:
@@ -282,9 +283,5 @@ def _check_flac(window: Window, name: str, limits: Limits) -> None:
 
 
 def _check_id3(window: Window, name: str) -> None:
-    head = window.at(0, 10)
-    if not head.startswith(b"ID3"):
-        return
-    size = 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
-    if size >= window.size:
+    if id3_bytes(window.at(0, 10)) >= window.size:
         raise _cut_off(name, "its ID3 tag is longer than the file")

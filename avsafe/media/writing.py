@@ -42,6 +42,7 @@ _MUXERS: dict[str, tuple[str, str | None, str | None]] = {
     ".m4a": ("ipod", None, "aac"),
     ".wav": ("wav", None, "pcm16"),
     ".flac": ("flac", None, "flac"),
+    ".mp3": ("mp3", None, "mp3"),
     ".ogg": ("ogg", None, "opus"),
     ".opus": ("opus", None, "opus"),
 }
@@ -52,12 +53,14 @@ _AUDIO_ENCODERS = {
     "aac": ("aac", "fltp"),
     "opus": ("libopus", "flt"),
     "flac": ("flac", "s16"),
+    "mp3": ("libmp3lame", "fltp"),
     "pcm16": ("pcm_s16le", "s16"),
     "float": ("pcm_f32le", "flt"),
 }
 _RATES = {  # what a codec knows, ascending; any other rate becomes the next higher one
     "opus": (8000, 12000, 16000, 24000, 48000),
     "aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000),
+    "mp3": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000),
 }
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
@@ -277,6 +280,10 @@ class _AudioTrack(_Track):
     ) -> None:
         self._codec = spec.audio_codec or codec
         name, sample_format = _AUDIO_ENCODERS[self._codec]
+        if self._codec == "mp3" and raw.channels > 2:
+            raise UsageError(
+                f"MP3 holds 1 or 2 channels, not {raw.channels}: name it .m4a, .flac or .wav."
+            )
         if raw.channels not in _LAYOUTS or raw.rate_hz <= 0:
             raise UsageError(
                 f"Sound of {raw.channels} channels at {raw.rate_hz} Hz cannot be written; 1 to 8 "
@@ -289,7 +296,7 @@ class _AudioTrack(_Track):
         stream: Any = container.add_stream(name, rate=rate_hz, layout=self._layout)
         self._stream = stream
         self._stream.codec_context.format = sample_format
-        if self._codec in ("aac", "opus"):
+        if self._codec in ("aac", "opus", "mp3"):
             self._stream.bit_rate = spec.audio_kbps * 1000
         if self._codec == "aac":
             # FFmpeg's default coder distorts the first block of a sound that starts at full level

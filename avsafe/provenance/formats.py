@@ -46,7 +46,7 @@ _HEIC = (b"heic", b"heix", b"mif1")  # brands that media does not read, but that
 def sniff(path: Path) -> Container | None:
     """The container of a file, or None for one that cannot be signed."""
     with path.open("rb") as file:
-        return sniff_bytes(file.read(containers.HEAD_BYTES))
+        return sniff_bytes(containers.head_of(file))
 
 
 def sniff_bytes(head: bytes) -> Container | None:
@@ -79,6 +79,6 @@ def sidecar_path(media: Path) -> Path:
 def find_sidecar(media: Path) -> Path | None:
     """A sidecar next to a file: ``name.ext.c2pa``, or ``name.c2pa`` as other tools write it."""
     for candidate in (sidecar_path(media), media.with_suffix(".c2pa")):
-        if candidate != media and candidate.is_file():
+        if candidate != media and os.path.isfile(candidate):  # a name may be too long for a suffix
             return candidate
     return None

@@ -214,7 +214,7 @@ def test_a_turned_file_comes_out_upright(degrees: int, mirror: bool, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "suffix", [".mp4", ".mkv", ".webm", ".wav", ".flac", ".m4a", ".png", ".jpg", ".webp"]
+    "suffix", [".mp4", ".mkv", ".webm", ".wav", ".flac", ".m4a", ".mp3", ".png", ".jpg", ".webp"]
 )
 def test_the_same_input_gives_the_same_bytes(suffix: str, tmp_path: Path) -> None:
     for name in ("a", "b"):
@@ -247,6 +247,20 @@ def test_sound_comes_back(suffix: str, spec: EncodeSpec, tolerance: float, tmp_p
     assert heard.dtype == np.float32
     assert 0 <= heard.shape[1] - 44100 < 1200  # AAC ends on a block of 1024
     assert np.abs(heard[:, :44100] - samples).max() < tolerance
+
+
+def test_mp3_comes_back_and_holds_two_channels(tmp_path: Path) -> None:
+    t = np.arange(22050) / 22050
+    tone = (0.5 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)[None]
+    path = tmp_path / "sound.mp3"
+    encode(RawMedia(Kind.AUDIO, samples=[tone], rate_hz=22050, channels=1), path)
+    back = decode(path, trusted=True)
+    heard = np.concatenate(list(back.samples or ()), 1)
+    assert (back.rate_hz, back.channels) == (22050, 1)
+    assert np.abs(heard[:, :22050] - tone)[:, 1000:-1000].max() < 0.05  # in step
+    five = RawMedia(Kind.AUDIO, samples=[np.repeat(tone, 5, 0)], rate_hz=22050, channels=5)
+    with pytest.raises(UsageError, match=r"\.m4a"):
+        encode(five, path)
 
 
 @pytest.mark.parametrize(("suffix", "floor"), [(".png", np.inf), (".jpg", 38), (".webp", 36)])

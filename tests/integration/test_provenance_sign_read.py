@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from avsafe.errors import CredentialInvalid, SigningFailed, UnsupportedMedia
+from avsafe.media import prescan, probe, sniff
 from avsafe.provenance import formats, sign, sourcetypes
 from avsafe.provenance.read import has_credential, read, read_json
 from avsafe.provenance.report import CredentialReport, CredentialStatus
@@ -135,6 +136,15 @@ def test_one_flipped_media_byte_is_altered(
     report = read(path, anchors=signer.anchors_pem)
     assert report.status is CredentialStatus.ALTERED
     assert "was changed after 'Example Studio' signed it" in report.summary()
+
+
+@pytest.mark.parametrize("suffix", [*EMBEDDED, *BESIDE])
+def test_a_signed_file_is_still_of_its_kind(signed: dict[str, Path], suffix: str) -> None:
+    """FLAC gets its credential in an ID3 tag before the first byte, as MP3 does."""
+    prescan(signed[suffix])
+    source = signed[suffix].with_name(f"source.{suffix}")
+    assert sniff(signed[suffix]) == sniff(source)
+    assert probe(signed[suffix]).kind is probe(source).kind
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "png", "jpg", "wav", "flac"])

@@ -209,6 +209,22 @@ def test_a_folder_and_a_missing_file_are_unreadable(tmp_path: Path) -> None:
             prescan(path)
 
 
+@pytest.mark.parametrize("tag_bytes", [0, 300, 200_000])
+def test_behind_a_tag_of_any_length(tmp_path: Path, tag_bytes: int) -> None:
+    """A credential in an ID3 tag may be longer than what is read of a file to know it."""
+    size = bytes(tag_bytes >> shift & 0x7F for shift in (21, 14, 7, 0))
+    tag = b"ID3\x04\0\0" + size + bytes(tag_bytes)
+    flac = b"fLaC\x80\0\0\x22" + bytes(64)
+    for name, body in (("flac", flac), ("mp3", bytes(64))):
+        path = tmp_path / f"x.{name}"
+        path.write_bytes(tag + body)
+        assert sniff(path)[0] == name
+        prescan(path)
+    path.write_bytes(tag[:-1] if tag_bytes else tag)
+    with pytest.raises(TruncatedMedia):
+        prescan(path)
+
+
 def test_random_files_never_look_like_media() -> None:
     """Random bytes pass the sync words of MPEG audio by chance unless two frames must agree."""
     from avsafe.media.containers import sniff_bytes
