@@ -73,6 +73,11 @@ class Home:
         return self.root / "objects"
 
     @property
+    def index(self) -> Path:
+        """Of fingerprints: a cache that the registry's rows can always be read for."""
+        return self.root / "index"
+
+    @property
     def consent(self) -> Path:
         return self.root / "consent"
 

@@ -112,5 +112,5 @@ class Lookup:
         if not Registry.exists(self.home.database):
             yield None
             return
-        with Registry.open(self.home.database) as registry:
+        with Registry.open(self.home.database, index=self.home.index) as registry:
             yield registry

@@ -139,6 +139,33 @@ def forget(
         console().print(f"{record.release_id}: personal fields erased")
 
 
+@app.command()
+def index(
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Leave what there is, and write all anew.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the index by which a likeness is found among very many releases in milliseconds.
+
+    Needs FAISS: pip install 'avsafe[index]'. Worth it from some thousand releases on; workers of
+    the service then keep it up to date. It is a cache in index/ of the state folder: releases that
+    it does not know yet are read from the database, and it may be deleted at any time.
+    """
+    with _open() as registry:
+        known = registry.index
+        assert known is not None  # noqa: S101 - _open gives its folder
+        written = known.update(registry.database, rebuild=rebuild)
+        counts = known.counts()
+    if as_json:
+        print_json({"written": written} | counts)
+        return
+    out = console()
+    out.print("Written." if written else "Nothing to do: it knows every release.")
+    for name, value in counts.items():
+        out.print(f"{name:>22}  {value:,}")
+
+
 @contextmanager
 def _open() -> Iterator[Registry]:
     from avsafe.errors import RegistryError
@@ -148,7 +175,7 @@ def _open() -> Iterator[Registry]:
     home = Home.default()
     if not Registry.exists(home.database):
         raise RegistryError(f"There is no registry in {home.root} yet: release something first.")
-    with Registry.open(home.database) as registry:
+    with Registry.open(home.database, index=home.index) as registry:
         yield registry
 
 

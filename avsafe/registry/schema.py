@@ -264,3 +264,24 @@ jobs = Table(
     Index("ix_jobs_state", "state", "created_at"),
     Index("ix_jobs_team", "team", "created_at"),
 )
+
+# ------------------------------------------------------------ people
+
+embeddings = Table(
+    "embeddings",
+    metadata,
+    Column("id", Id, primary_key=True),  # of a consent record, or of who refused
+    Column("modality", String(16), nullable=False),  # face | voice
+    Column("model", String(128), nullable=False),
+    Column("key_id", String(16), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # nonce and AES-256-GCM of the vectors
+    Column("created_at", UtcTime(), nullable=False),
+    Column("expires_at", UtcTime()),
+)
+
+salts = Table(  # of the hashes that stand for people in the ledger
+    "salts",
+    metadata,
+    Column("person", String(128), primary_key=True),
+    Column("salt", LargeBinary(), nullable=False),
+)

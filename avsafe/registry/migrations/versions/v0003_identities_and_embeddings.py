@@ -13,6 +13,10 @@ depends_on = None
 
 _TIME = sa.DateTime(timezone=True)
 _JSON = sa.JSON().with_variant(JSONB(), "postgresql")
+NUMBERED = (
+    "INSERT INTO fingerprint_numbers (release_id) SELECT f.release_id FROM fingerprints f "
+    "JOIN releases r ON r.id = f.release_id ORDER BY r.created_at, r.id"
+)
 
 
 def upgrade() -> None:
@@ -84,7 +88,23 @@ def _to(table: str, column: str, other: str) -> sa.ForeignKeyConstraint:
 
 
 def _embeddings() -> None:
-    pass
+    op.create_table(
+        "embeddings",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("modality", sa.String(16), nullable=False),
+        sa.Column("model", sa.String(128), nullable=False),
+        sa.Column("key_id", sa.String(16), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("expires_at", _TIME),
+        sa.PrimaryKeyConstraint("id", name="pk_embeddings"),
+    )
+    op.create_table(
+        "salts",
+        sa.Column("person", sa.String(128), nullable=False),
+        sa.Column("salt", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("person", name="pk_salts"),
+    )
 
 
 def _index() -> None:
@@ -108,10 +128,7 @@ def _index() -> None:
         sa.Column("id", sa.String(32), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_fingerprint_numbering"),
     )
-    op.execute(
-        "INSERT INTO fingerprint_numbers (release_id) SELECT f.release_id FROM fingerprints f "
-        "JOIN releases r ON r.id = f.release_id ORDER BY r.created_at, r.id"
-    )
+    op.execute(NUMBERED)
     numbering = sa.table("fingerprint_numbering", sa.column("id"))
     op.execute(sa.insert(numbering).values(id=secrets.token_hex(16)))
 
