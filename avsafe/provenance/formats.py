@@ -5,6 +5,7 @@ What a file is, ``avsafe.media.containers`` tells from its first bytes, and not 
 
 from __future__ import annotations
 
+import os.path
 from dataclasses import dataclass
 from pathlib import Path
 
