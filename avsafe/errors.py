@@ -27,6 +27,7 @@ since a message may quote a path or a prompt.
     ├── RegistryError                1
     ├── ObjectsError                 1   the object store refuses, or does not answer
     └── LedgerError                  1   the log is broken or not writable
+        └── Withdrawn                4   a consent was withdrawn before the release
 """
 
 from __future__ import annotations
@@ -153,3 +154,9 @@ class ObjectsError(AvsafeError):
 
 class LedgerError(AvsafeError):
     """The ledger is broken or not writable."""
+
+
+class Withdrawn(LedgerError):
+    """A consent was withdrawn before the release."""
+
+    exit_code = 4
