@@ -119,7 +119,7 @@ class People:
 
         Returns the key, which is shown this once; "" without one. Raises UsageError.
         """
-        _check(name, team, role)
+        check_names(name, team, role)
         now = datetime.now(UTC)
         with self._database.writing(turn="people") as connection:
             if connection.execute(select(teams.c.name).where(teams.c.name == team)).first() is None:
@@ -257,7 +257,8 @@ def identity_of(
     return Identity(account, team, narrowed, key_id, connection.execute(quota).scalar())
 
 
-def _check(name: str, team: str, role: str) -> None:
+def check_names(name: str, team: str, role: str) -> None:
+    """Raises UsageError for what is no name of a user or a team, or no role."""
     for what, text in (("user", name), ("team", team)):
         if not _NAME.fullmatch(text):
             raise UsageError(

@@ -26,6 +26,7 @@ from avsafe.server.login import login_pages
 from avsafe.server.people import AUDIT, GENERATE, NotAllowed
 from avsafe.server.people import REVIEW as MAY_REVIEW
 from avsafe.server.plain import told
+from avsafe.server.provider_pages import provider_pages
 from avsafe.server.settings import Settings
 from avsafe.server.uploads import Form
 from avsafe.server.visits import Gone, Visit, Visits
@@ -42,6 +43,8 @@ _DAYS = re.compile(r"[0-9]{1,4}")
 
 def team_pages(app: FastAPI, settings: Settings, database: Database) -> None:
     """Add the pages to the service."""
+    if settings.oidc_issuer:
+        provider_pages(app, settings, database)
     for language in languages():
         visits = Visits(settings, database, language)
         _Team(visits)

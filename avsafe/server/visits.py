@@ -10,6 +10,7 @@ import asyncio
 import hmac
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -78,7 +79,9 @@ class Visits:
             try:
                 session = await asyncio.to_thread(self.sessions.of, token)
             except NotAuthenticated:
-                return RedirectResponse(f"/{self.language}/team/login", 303)
+                asked_for = request.url.path if request.method == "GET" else ""
+                there = urlencode({"next": asked_for}) if asked_for else ""
+                return RedirectResponse(f"/{self.language}/team/login?{there}".rstrip("?"), 303)
             visit = Visit(request, session, self.language)
             try:
                 if scope:
