@@ -153,7 +153,7 @@ def _open() -> Iterator[Ledger]:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return dict(vars(value))
+    return {name: one for name, one in vars(value).items() if name != "reached"}
 
 
 def _table(entries: list[Entry]) -> None:

@@ -5,8 +5,10 @@
 
 from avsafe.ledger.entries import Consistency, Entry, Inclusion, Problem, Verification, personal
 from avsafe.ledger.log import Ledger
+from avsafe.ledger.withdrawal import WITHDRAWN
 
 __all__ = [
+    "WITHDRAWN",
     "Consistency",
     "Entry",
     "Inclusion",

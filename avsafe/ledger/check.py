@@ -6,6 +6,7 @@ What each kind of tampering runs into:
     an entry deleted, swapped, added    the sequence, ``previous``, the checkpoints
     the tail cut off                    the signed head, the exported checkpoints
     a checkpoint forged                 its signature
+And a release after the withdrawal of a consent that it stands on (``withdrawal``).
 """
 
 from __future__ import annotations
@@ -14,27 +15,40 @@ from collections.abc import Iterator
 
 from avsafe.errors import LedgerError
 from avsafe.ledger import merkle
-from avsafe.ledger.entries import Entry, Problem, Verification, parse_leaf
-from avsafe.ledger.note import Checkpoint, Key, read_notes
-from avsafe.ledger.storage import Storage
+from avsafe.ledger.entries import Entry, Problem, Reached, Verification, parse_leaf
+from avsafe.ledger.note import Checkpoint, Ring, read_notes
+from avsafe.ledger.storage import Row, Storage
+from avsafe.ledger.withdrawal import Withdrawals
 
 MAX_PROBLEMS = 50  # enough to see a pattern
 
 
-def check(rows: Storage, key: Key, exported: str) -> Verification:
-    """Recompute everything in the open transaction and compare it with every signed note."""
+def check(rows: Storage, ring: Ring, exported: str, since: Reached | None = None) -> Verification:
+    """Recompute everything in the open transaction and compare it with every signed note.
+
+    ``since``: what an earlier call found whole is taken as it was found; entries, subtrees and
+    notes after it are checked, and the signed head binds both.
+    """
     problems: list[Problem] = []
-    heads = _Heads(problems)
-    heads.add(_stored(rows, "checkpoints", key, problems), "a stored checkpoint")
-    heads.add(_exported(exported, key, problems), "an exported checkpoint")
-    signed = list(_stored(rows, "head", key, problems))
+    heads, first = _Heads(problems), since.size if since else 0
+    heads.add(_stored(rows, "checkpoints", ring, problems, first), "a stored checkpoint")
+    heads.add(_exported(exported, ring, problems, first), "an exported checkpoint")
+    signed = list(_stored(rows, "head", ring, problems, 0))
     heads.add(iter(signed), "the signed head")
 
     frontier, previous = merkle.Frontier(), merkle.EMPTY_ROOT
     open_intents: dict[str, int] = {}
+    if since is not None:
+        frontier, previous = merkle.Frontier(since.size, since.peaks), since.previous
+        open_intents = dict(since.open_intents)
+        last = rows.first("SELECT hash FROM entries WHERE seq = ?", (since.size - 1,))
+        if since.size and (last is None or last[0] != previous):
+            problems.append(Problem(since.size - 1, f"entry {since.size - 1} is gone or changed"))
+    subtrees, withdrawals = _Subtrees(rows, frontier.size), Withdrawals(rows)
     heads.compare(frontier)
     for seq, type_, release_id, leaf, stored in rows.stream(
-        "SELECT seq, type, release_id, leaf, hash FROM entries ORDER BY seq"
+        "SELECT seq, type, release_id, leaf, hash FROM entries WHERE seq >= ? ORDER BY seq",
+        (frontier.size,),
     ):
         if len(problems) >= MAX_PROBLEMS:
             problems.append(Problem(seq, "and more: verification stopped here"))
@@ -59,12 +73,10 @@ def check(rows: Storage, key: Key, exported: str) -> Verification:
                         seq, f"entry {seq} does not follow the entry before it: one of them changed"
                     )
                 )
+            problems += withdrawals.follow(entry, open_intents.get(entry.release_id))
             _follow(entry, open_intents, problems)
         for level, position, expected in frontier.append(value):
-            row = rows.first(
-                "SELECT hash FROM nodes WHERE level = ? AND position = ?", (level, position)
-            )
-            if row is None or row[0] != expected:
+            if not subtrees.holds(level, position, expected):
                 problems.append(Problem(seq, f"subtree {position} of level {level} differs"))
         previous = value
         heads.compare(frontier)
@@ -78,7 +90,35 @@ def check(rows: Storage, key: Key, exported: str) -> Verification:
     heads.compare_rest(frontier.size)
     if dict(rows.all("SELECT release_id, seq FROM open_intents")) != open_intents:
         problems.append(Problem(None, "the list of open intents differs from the entries"))
-    return Verification(frontier.size, frontier.root(), heads.count, tuple(problems))
+    reached = Reached(frontier.size, frontier.peaks, previous, open_intents)
+    return Verification(
+        frontier.size, frontier.root(), heads.count, tuple(problems), None if problems else reached
+    )
+
+
+class _Subtrees:
+    """The stored subtrees, each level read once and in order: a database of its own answers one
+    question an entry far more slowly than it sends rows."""
+
+    def __init__(self, rows: Storage, size: int) -> None:
+        self._rows, self._size = rows, size
+        self._levels: dict[int, Iterator[Row]] = {}
+        self._next: dict[int, Row | None] = {}
+
+    def holds(self, level: int, position: int, expected: bytes) -> bool:
+        """Whether this one is stored so; asked for in the order in which a tree completes them."""
+        if level not in self._levels:
+            self._levels[level] = self._rows.stream(
+                "SELECT position, hash FROM nodes WHERE level = ? AND position >= ? "
+                "ORDER BY position",
+                (level, self._size >> level),
+            )
+            self._next[level] = next(self._levels[level], None)
+        row = self._next[level]
+        if row is None or row[0] != position:  # missing: the row stays for the one that it is
+            return False
+        self._next[level] = next(self._levels[level], None)
+        return bool(row[1] == expected)
 
 
 class _Heads:
@@ -121,14 +161,18 @@ class _Heads:
                 )
 
 
-def _stored(rows: Storage, table: str, key: Key, problems: list[Problem]) -> Iterator[Checkpoint]:
-    query = {
-        "checkpoints": "SELECT note, size FROM checkpoints ORDER BY size",
-        "head": "SELECT note, NULL FROM head",
-    }[table]
-    for note, size in rows.all(query):
+def _stored(
+    rows: Storage, table: str, ring: Ring, problems: list[Problem], since: int
+) -> Iterator[Checkpoint]:
+    if table == "head":
+        found = rows.all("SELECT note, NULL FROM head")
+    else:
+        found = rows.all(
+            "SELECT note, size FROM checkpoints WHERE size >= ? ORDER BY size", (since,)
+        )
+    for note, size in found:
         try:
-            checkpoint = key.open(str(note))
+            checkpoint = (ring.current if table == "head" else ring).open(str(note))
         except LedgerError as error:
             problems.append(Problem(None, f"{table}: {error}"))
             continue
@@ -137,9 +181,9 @@ def _stored(rows: Storage, table: str, key: Key, problems: list[Problem]) -> Ite
         yield checkpoint
 
 
-def _exported(text: str, key: Key, problems: list[Problem]) -> Iterator[Checkpoint]:
+def _exported(text: str, ring: Ring, problems: list[Problem], since: int) -> Iterator[Checkpoint]:
     try:
-        yield from read_notes(text, key)
+        yield from read_notes(text, ring, since)
     except LedgerError as error:
         problems.append(Problem(None, f"exported checkpoints: {error}"))
 

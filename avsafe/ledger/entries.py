@@ -6,7 +6,7 @@ import hmac
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -66,6 +66,16 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """How far a log was found whole: all that checking what comes after it needs."""
+
+    size: int
+    peaks: tuple[bytes, ...] = field(repr=False)
+    previous: bytes = field(repr=False)
+    open_intents: Mapping[str, int] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Verification:
     """``ok`` only without problems."""
 
@@ -73,6 +83,7 @@ class Verification:
     root: bytes
     checkpoints: int  # how many signed notes were compared
     problems: tuple[Problem, ...]
+    reached: Reached | None = None  # None when not whole
 
     @property
     def ok(self) -> bool:

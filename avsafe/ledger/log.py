@@ -13,33 +13,44 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from avsafe.errors import LedgerError
-from avsafe.home import secret, write_private
-from avsafe.ledger import in_postgresql, merkle
+from avsafe.ledger import in_postgresql, keyring, merkle, withdrawal
 from avsafe.ledger.check import check
 from avsafe.ledger.entries import (
     Consistency,
     Entry,
     Inclusion,
     Problem,
+    Reached,
     Verification,
     canonical,
     parse_leaf,
 )
 from avsafe.ledger.in_file import FileStorage
-from avsafe.ledger.note import Key, read_notes, whole_notes
+from avsafe.ledger.keyring import KEY_FILE
+from avsafe.ledger.note import Key, Ring, read_notes, whole_notes
 from avsafe.ledger.storage import Row, Storage, StorageError
 
-KEY_FILE = "ledger.key"
-VERIFIER_FILE = "ledger.pub"
+__all__ = ["KEYS", "KEY_FILE", "ROTATED", "Ledger"]
+
+ROTATED = "key-rotated"  # type of the entry in which one key hands over to another
+KEYS = "keys"  # stands for the release in such entries
 CHECKPOINT_EVERY = 64  # entries between exported checkpoints; 200 bytes each
-PERSONAL = ("user", "prompt", "negative_prompt", "email")  # only ever as a salted hash
+PERSONAL = (
+    "user",
+    "by",
+    "reviewer",
+    "subject",
+    "prompt",
+    "negative_prompt",
+    "email",
+)  # only ever as a salted hash
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,9 +65,10 @@ class Ledger:
     True
     """
 
-    def __init__(self, storage: Storage, key: Key, every: int) -> None:
+    def __init__(self, storage: Storage, ring: Ring, keys_folder: Path, every: int) -> None:
         self._rows = storage
-        self._key = key
+        self._ring = ring
+        self._folder = keys_folder
         self._every = every
 
     @classmethod
@@ -69,18 +81,26 @@ class Ledger:
         not a ledger, or when the log exists without its key.
         """
         if isinstance(location, str):
-            keys: list[Key] = []
+            rings: list[Ring] = []
 
             def first_head(fresh: bool) -> str:
-                keys.append(_key(keys_folder, fresh, "The log in the database"))
-                return keys[0].sign(0, merkle.EMPTY_ROOT)
+                rings.append(keyring.load(keys_folder, fresh, "The log in the database"))
+                return rings[0].current.sign(0, merkle.EMPTY_ROOT)
 
             exported = keys_folder.parent / in_postgresql.EXPORT_FILE
-            storage = in_postgresql.PostgresqlStorage(location, exported, first_head)
-            return cls(storage, keys[0], every)
-        fresh = not location.exists() or location.stat().st_size == 0
-        key = _key(keys_folder, fresh, str(location))
-        return cls(FileStorage(location), key, every)
+            storage: Storage = in_postgresql.PostgresqlStorage(location, exported, first_head)
+            ring = rings[0]
+        else:
+            fresh = not location.exists() or location.stat().st_size == 0
+            ring = keyring.load(keys_folder, fresh, str(location))
+            storage = FileStorage(location)
+        ledger = cls(storage, ring, keys_folder, every)
+        try:
+            keyring.settle(keys_folder, ledger._head_note)
+        except BaseException:
+            ledger.close()
+            raise
+        return ledger
 
     @classmethod
     def exists(cls, location: Path | str) -> bool:
@@ -95,7 +115,7 @@ class Ledger:
     @property
     def verifier(self) -> str:
         """The public key that checks the log's checkpoints, as a signed-note verifier key."""
-        return self._key.verifier
+        return self._ring.current.verifier
 
     def close(self) -> None:
         self._rows.close()
@@ -123,7 +143,8 @@ class Ledger:
     def outcome(self, release_id: str, status: str, body: Mapping[str, Any]) -> Entry:
         """Say how it ended, once for each intent. Durable when this returns.
 
-        Raises LedgerError without an open intent for this release.
+        Raises LedgerError without an open intent for this release; Withdrawn for "released" when a
+        consent of its intent was withdrawn.
         """
         if not status:
             raise LedgerError("An outcome needs a status, such as released, denied or failed.")
@@ -165,10 +186,30 @@ class Ledger:
         """Sign a checkpoint over all entries, keep it, export it; returns the signed note."""
         with self._rows.writing():
             note = self._head_note()
-            size = self._key.open(note).size
+            size = self._signing(note).open(note).size
             self._keep(size, note)
         self._export()
         return note
+
+    def rotate_key(self) -> Entry:
+        """Hand the log over to a new key; returns the entry that names both.
+
+        The checkpoint over that entry is signed by both keys: whoever trusts the old one can trust
+        the new. From then on the old key, which is destroyed, could sign nothing. Raises
+        LedgerError when the log is broken.
+        """
+        with keyring.handing_over(self._folder, self._head_note) as new:
+            with self._rows.writing():
+                frontier, previous = self._frontier()
+                old = self._ring.current
+                keyring.retire(self._folder, old, frontier.size + 1)
+                body = {"key": "ledger", "old": old.verifier, "new": new.verifier}
+                entry = self._add(ROTATED, KEYS, body, frontier, previous, new)
+                note = new.sign(frontier.size, frontier.root())
+                self._keep(frontier.size, old.add_to(note))
+            self._ring = keyring.signing(self._folder, note)
+        self._export()
+        return entry
 
     def _append(self, type_: str, release_id: str, body: Mapping[str, Any]) -> Entry:
         if not release_id:
@@ -182,35 +223,48 @@ class Ledger:
                 )
         with self._rows.writing():
             frontier, previous = self._frontier()
-            seq = frontier.size
-            self._track(type_, release_id, seq)
-            time = datetime.now(UTC)
-            leaf = canonical(
-                {
-                    "body": dict(body),
-                    "previous": previous.hex(),
-                    "release_id": release_id,
-                    "seq": seq,
-                    "time": time.isoformat(timespec="microseconds"),
-                    "type": type_,
-                }
-            )
-            hashed = merkle.leaf_hash(leaf)
-            self._rows.run(
-                "INSERT INTO entries VALUES (?, ?, ?, ?, ?)", (seq, type_, release_id, leaf, hashed)
-            )
-            self._rows.run_many("INSERT INTO nodes VALUES (?, ?, ?)", frontier.append(hashed))
-            note = self._key.sign(frontier.size, frontier.root())
-            self._rows.run(
-                "INSERT INTO head VALUES (1, ?) "
-                "ON CONFLICT (one) DO UPDATE SET note = excluded.note",
-                (note,),
-            )
+            key = self._ring.current
+            if type_ == "outcome" and body.get("status") == "released":
+                withdrawal.refuse(self._rows, release_id)
+            entry = self._add(type_, release_id, body, frontier, previous, key)
             due = frontier.size % self._every == 0
             if due:
-                self._keep(frontier.size, note)
+                self._keep(frontier.size, key.sign(frontier.size, frontier.root()))
         if due:
             self._export()
+        return entry
+
+    def _add(
+        self,
+        type_: str,
+        release_id: str,
+        body: Mapping[str, Any],
+        frontier: merkle.Frontier,
+        previous: bytes,
+        key: Key,
+    ) -> Entry:
+        """Write an entry into the open transaction, under a head that ``key`` signs."""
+        seq = frontier.size
+        self._track(type_, release_id, seq)
+        leaf = canonical(
+            {
+                "body": dict(body),
+                "previous": previous.hex(),
+                "release_id": release_id,
+                "seq": seq,
+                "time": datetime.now(UTC).isoformat(timespec="microseconds"),
+                "type": type_,
+            }
+        )
+        hashed = merkle.leaf_hash(leaf)
+        self._rows.run(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?)", (seq, type_, release_id, leaf, hashed)
+        )
+        self._rows.run_many("INSERT INTO nodes VALUES (?, ?, ?)", frontier.append(hashed))
+        self._rows.run(
+            "INSERT INTO head VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET note = excluded.note",
+            (key.sign(frontier.size, frontier.root()),),
+        )
         return parse_leaf(leaf)
 
     def _keep(self, size: int, note: str) -> None:
@@ -267,7 +321,8 @@ class Ledger:
 
         Raises LedgerError when they disagree: nothing is ever added to a broken log.
         """
-        head = self._key.open(self._head_note())
+        note = self._head_note()
+        head = self._signing(note).open(note)
         last = self._rows.first("SELECT seq, hash FROM entries ORDER BY seq DESC LIMIT 1")
         size = last[0] + 1 if last else 0
         frontier = merkle.Frontier(size, self._nodes(tuple(merkle.peaks(size))))
@@ -284,7 +339,18 @@ class Ledger:
             return str(row[0])
         if self._rows.first("SELECT 1 FROM entries LIMIT 1"):
             raise LedgerError(f"The ledger {self._rows.name} has entries and no signed head.")
-        return self._key.sign(0, merkle.EMPTY_ROOT)
+        return self._ring.current.sign(0, merkle.EMPTY_ROOT)
+
+    def _signing(self, head: str) -> Key:
+        """The key that signed the head: another process may have handed the log to a new one."""
+        try:
+            self._ring.current.open(head)
+        except LedgerError as error:
+            try:
+                self._ring = keyring.signing(self._folder, head)
+            except LedgerError as other:
+                raise other from error
+        return self._ring.current
 
     def _export(self) -> None:
         """Append to the exported file the checkpoints that it lacks, and flush it to disk."""
@@ -294,7 +360,7 @@ class Ledger:
             if whole != written:
                 os.truncate(self.exported, len(whole.encode()))
             last = "\n\n".join(whole.split("\n\n")[-3:])  # only the newest note is read
-            known = max((note.size for note in read_notes(last, self._key)), default=-1)
+            known = max((note.size for note in read_notes(last, self._ring)), default=-1)
             rows = self._rows.all(
                 "SELECT note FROM checkpoints WHERE size > ? ORDER BY size", (known,)
             )
@@ -397,8 +463,12 @@ class Ledger:
         old_root, new_root = merkle.root(old_size, self._node), merkle.root(new, self._node)
         return Consistency(old_size, new, old_root, new_root, tuple(path))
 
-    def verify(self, *, checkpoints: Path | None = None) -> Verification:
+    def verify(
+        self, *, checkpoints: Path | None = None, since: Reached | None = None
+    ) -> Verification:
         """Recompute everything and compare it with every signed note; streams, O(log n) memory.
+
+        ``since``: the ``reached`` of an earlier call; what stands before it is not read again.
 
         ``checkpoints`` is a copy of the exported file kept elsewhere; None: the one beside the log.
         Never raises for a broken log: what is wrong stands in ``problems``.
@@ -408,7 +478,9 @@ class Ledger:
         text = source.read_text("utf-8", errors="replace") if known else ""
         try:
             with self._rows.snapshot():  # one state, whatever is appended meanwhile
-                return check(self._rows, self._key, text)
+                with suppress(LedgerError):  # a forged head is for the check to name
+                    self._signing(self._head_note())
+                return check(self._rows, self._ring, text, since)
         except StorageError as error:
             return Verification(0, merkle.EMPTY_ROOT, 0, (Problem(None, str(error)),))
 
@@ -417,16 +489,3 @@ class Ledger:
         if row is None:
             raise LedgerError(f"The ledger lacks entry {seq}. Run: avsafe ledger verify")
         return bytes(row[0]).decode()
-
-
-def _key(folder: Path, fresh: bool, log: str) -> Key:
-    if not fresh and not (folder / KEY_FILE).exists():
-        raise LedgerError(
-            f"{log} exists but its key {folder / KEY_FILE} does not. Restore the key "
-            "from a backup, or copy it from the machine that began the log: a new one could not "
-            "vouch for the old entries."
-        )
-    key = Key(secret(folder, KEY_FILE))
-    if not (folder / VERIFIER_FILE).exists():
-        write_private(folder / VERIFIER_FILE, (key.verifier + "\n").encode())
-    return key

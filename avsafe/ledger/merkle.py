@@ -81,6 +81,11 @@ class Frontier:
         self.size += 1
         return completed
 
+    @property
+    def peaks(self) -> tuple[bytes, ...]:
+        """The largest first; with ``size`` they make the same tree again."""
+        return tuple(self._peaks)
+
     def root(self) -> bytes:
         return fold(self._peaks)
 
