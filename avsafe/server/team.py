@@ -30,6 +30,7 @@ from avsafe.server.provider_pages import provider_pages
 from avsafe.server.settings import Settings
 from avsafe.server.uploads import Form
 from avsafe.server.visits import Gone, Visit, Visits
+from avsafe.server.watched import Watch
 from avsafe.server.words import Words, languages
 from avsafe.types import Task
 
@@ -56,6 +57,7 @@ class _Team:
     def __init__(self, visits: Visits) -> None:
         self._visits, self._settings = visits, visits.settings
         self._jobs = Jobs(visits.database)
+        self._watch = Watch()
         self._consent = ConsentRegister(visits.settings.home.consent)
         for method, path, scope, handler in (
             ("GET", "/", "", self._list),
@@ -314,9 +316,9 @@ class _Team:
 
         home = self._settings.home
         if not Ledger.exists(home.log):
-            return {"size": 0, "ok": True, "problems": (), "rows": (), "proofs": ()}
+            return {"size": 0, "ok": True, "problems": (), "read": None, "rows": (), "proofs": ()}
         with Ledger.open(home.log, home.keys) as ledger:
-            checked = ledger.verify()
+            look = self._watch.look(ledger)
             release = ledger.resolve(asked_for) if asked_for else None
             start = 0 if release else max(0, len(ledger) - LISTED)
             rows = list(ledger.entries(release, start=start))[-LISTED:]
@@ -325,8 +327,9 @@ class _Team:
             ours = self._jobs.released_by(team, ids)
             return {
                 "size": len(ledger),
-                "ok": checked.ok,
-                "problems": checked.problems,
+                "ok": look.found.ok,
+                "problems": look.found.problems,
+                "read": look,
                 "rows": [
                     {"seq": e.seq, "time": e.time, "type": e.type, "release": e.release_id,
                      "said": e.body.get("status") or e.body.get("task") or ""}
