@@ -34,7 +34,10 @@ def credential(path: Path, lookup: Lookup, limits: Limits) -> Evidence:
     from avsafe.provenance import read
 
     try:
-        return read.read_sandboxed(path, anchors=lookup.anchors, limits=limits).evidence()
+        report = read.read_sandboxed(
+            path, anchors=lookup.anchors, own=lookup.own_anchors, limits=limits
+        )
+        return report.evidence()
     except AvsafeError as error:
         return failed("credential", error)
     except MALFORMED:

@@ -98,6 +98,13 @@ class Lookup:
         return keys.trust_anchors(self.home.keys)
 
     @property
+    def own_anchors(self) -> str:
+        """PEM of those that are this machine's."""
+        from avsafe.provenance import keys
+
+        return keys.own_anchors(self.home.keys)
+
+    @property
     def watermark_key(self) -> bytes | None:
         path = self.home.keys / WATERMARK_KEY
         return path.read_bytes() if path.exists() else None

@@ -14,6 +14,7 @@ from avsafe.provenance import sourcetypes
 from avsafe.provenance.classify import Codes, classify
 from avsafe.provenance.report import (
     Action,
+    CertificateReport,
     CredentialStatus,
     IngredientReport,
     SoftBindingReport,
@@ -152,6 +153,47 @@ def status_of(store: Store) -> tuple[CredentialStatus, str]:
             return CredentialStatus.DAMAGED, "the manifest that an update refers to is missing."
         status, reason = classify(_ingredient_codes(below, label or "", store))
     return CredentialStatus.DAMAGED, "its update manifests refer to one another in a circle."
+
+
+def certificate(raw: Mapping[str, Any], store: Store, *, trusted: bool) -> CertificateReport | None:
+    """The certificate behind the manifest that binds the content; ``raw`` is that manifest with all
+    it holds. None when the library shows none."""
+    signature = raw.get("signature")
+    shown = signature.get("certificateInfo") if isinstance(signature, Mapping) else None
+    if not isinstance(shown, Mapping):
+        return None
+    issuer, validity = shown.get("issuer"), shown.get("validity")
+    issuer = issuer if isinstance(issuer, Mapping) else {}
+    validity = validity if isinstance(validity, Mapping) else {}
+    codes = _binding_codes(store)
+    revoked = {"signingCredential.ocsp.revoked", "signingCredential.revoked"} & set(codes.failures)
+    vouched = codes.has("signingCredential.ocsp.notRevoked")
+    return CertificateReport(
+        issued_by=_text(issuer.get("O")),
+        valid_from=_text(validity.get("notBefore")),
+        valid_until=_text(validity.get("notAfter")),
+        trust_list=_trust_list(codes) if trusted else None,
+        revocation="revoked" if revoked else "not-revoked" if vouched else None,
+    )
+
+
+def _trust_list(codes: Codes) -> str | None:
+    """Which anchors the library found the signer's root in; its sentence alone says so."""
+    said = dict(codes.success).get("signingCredential.trusted", "")
+    lists = {"[user_anchors]": "own", "[system_anchors]": "added"}  # ``settings.reading``
+    return next((name for mark, name in lists.items() if mark in said), None)
+
+
+def _binding_codes(store: Store) -> Codes:
+    """What was found of the manifest that binds the content, below its update manifests."""
+    codes, label = Codes.of(store.results.get("activeManifest")), store.active_id
+    for _ in range(_MAX_DEPTH):
+        below = store.parent_of(label or "") if label in store.updates else None
+        if below is None:
+            break
+        label = _text(below.get("active_manifest"))
+        codes = _ingredient_codes(below, label or "", store)
+    return codes
 
 
 def _claim_generator(manifest: Mapping[str, Any]) -> str | None:

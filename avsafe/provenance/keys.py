@@ -157,14 +157,20 @@ def load_signer(folder: Path) -> LocalSigner:
     return LocalSigner(files.key, chain_pem, trust_anchors(folder), algorithm, tuple(warnings))
 
 
+def own_anchors(folder: Path) -> str:
+    """The root of this folder's own signing keys, as PEM; empty when there is none."""
+    files = KeyFiles(folder)
+    return files.ca.read_text() if files.ca.exists() else ""
+
+
 def trust_anchors(folder: Path) -> str:
     """Every root that this folder trusts, as one PEM text: its own, then trust/*.pem. Empty when
     there is none."""
     files = KeyFiles(folder)
-    texts = [files.ca.read_text()] if files.ca.exists() else []
+    texts = [own_anchors(folder)]
     if files.trust.is_dir():
         texts += [path.read_text() for path in sorted(files.trust.glob("*.pem"))]
-    return "\n".join(text.strip() for text in texts if text.strip()) + ("\n" if texts else "")
+    return "".join(f"{text.strip()}\n" for text in texts if text.strip())
 
 
 def add_anchor(folder: Path, pem: bytes) -> tuple[Path, ...]:

@@ -26,17 +26,23 @@ _MAX_SIDECAR = 64 << 20  # bytes; ours are 14 KB, with many inputs some 100 KB
 
 
 def read(
-    path: Path, *, anchors: str, sidecar: Path | None = None, include_personal: bool = False
+    path: Path,
+    *,
+    anchors: str,
+    own: str = "",
+    sidecar: Path | None = None,
+    include_personal: bool = False,
 ) -> CredentialReport:
     """The credential of a file, in this process: for files that we wrote. Uploads go through
     ``read_sandboxed``.
 
-    ``anchors`` are trusted roots (PEM; empty trusts nobody). A sidecar next to the file
+    ``anchors`` are trusted roots (PEM; empty trusts nobody), ``own`` those of them that are ours,
+    which ``trust_list`` of the report tells from the others. A sidecar next to the file
     (``clip.webm.c2pa`` or ``clip.c2pa``) is found when the file itself carries nothing. Names and
     places are left out unless ``include_personal`` is set. Never raises for what is in the file;
     FileNotFoundError when there is none.
     """
-    return _read(path, anchors, sidecar, formats.find_sidecar(path), include_personal)
+    return _read(path, anchors, sidecar, formats.find_sidecar(path), include_personal, own)
 
 
 def read_json(
@@ -45,6 +51,7 @@ def read_json(
     sidecar: str | None = None,
     beside: str | None = None,
     include_personal: bool = False,
+    own: str = "",
 ) -> dict[str, Any]:
     """``read`` with JSON in and out, as the sandbox calls it. ``beside`` is a sidecar that merely
     lies next to the file: the process in the sandbox may not look for one itself."""
@@ -54,6 +61,7 @@ def read_json(
         Path(sidecar) if sidecar else None,
         Path(beside) if beside else None,
         include_personal,
+        own,
     )
     return report.to_json()
 
@@ -62,6 +70,7 @@ def read_sandboxed(
     path: Path,
     *,
     anchors: str,
+    own: str = "",
     sidecar: Path | None = None,
     include_personal: bool = False,
     limits: Limits | None = None,
@@ -80,6 +89,7 @@ def read_sandboxed(
         {
             "path": str(path.resolve()),
             "anchors": anchors,
+            "own": own,
             "sidecar": str(sidecar.resolve()) if sidecar else None,
             "include_personal": include_personal,
         },
@@ -99,13 +109,14 @@ def _read(
     named: Path | None,
     beside: Path | None,
     include_personal: bool,
+    own: str = "",
 ) -> CredentialReport:
     import c2pa
 
     if not path.is_file():
         raise FileNotFoundError(path)
     try:
-        with settings.context(settings.reading(anchors)) as context:
+        with settings.context(settings.reading(anchors, own)) as context:
             reader, used = _open(path, named, beside, context)
             if reader is None:
                 return _nothing(path)
@@ -148,8 +159,10 @@ def _report(
     store = content.Store(json.loads(reader.json()), updates)
     status, reason = content.status_of(store)
     described = content.describe(store, include_personal=include_personal)
-    assertions = raw.get(described.manifest_id or "", {}).get("assertions") or {}
+    binding = raw.get(described.manifest_id or "", {})
+    assertions = binding.get("assertions") or {}
     active = Codes.of(store.results.get("activeManifest"))
+    trusted = status is CredentialStatus.TRUSTED
     return CredentialReport(
         status=status,
         reason=reason,
@@ -160,6 +173,7 @@ def _report(
         informational=tuple(code for code, _ in active.informational),
         failures=active.failures,
         state=store.data.get("validation_state"),
+        certificate=content.certificate(binding, store, trusted=trusted),
         **vars(described),
     )
 

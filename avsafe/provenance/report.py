@@ -96,6 +96,17 @@ class ByteRange:
 
 
 @dataclass(frozen=True)
+class CertificateReport:
+    """The signer's certificate. Whether it is believed is the status of the credential."""
+
+    issued_by: str | None = None  # organization that says who the signer is
+    valid_from: str | None = None  # RFC 3339
+    valid_until: str | None = None
+    trust_list: str | None = None  # where its root was found: own | added; None: nowhere
+    revocation: str | None = None  # revoked | not-revoked, if an answer was enclosed
+
+
+@dataclass(frozen=True)
 class CredentialReport:
     """What was read. Free of personal fields unless ``include_personal`` was asked for."""
 
@@ -121,6 +132,7 @@ class CredentialReport:
     informational: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
     state: str | None = None  # the library's own word: Trusted, Valid, Invalid
+    certificate: CertificateReport | None = None
     personal: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -221,6 +233,8 @@ class CredentialReport:
         values["uncovered"] = tuple(ByteRange(**item) for item in values.get("uncovered", ()))
         for name in ("source_types", "successes", "informational", "failures"):
             values[name] = tuple(values.get(name, ()))
+        if values.get("certificate") is not None:
+            values["certificate"] = CertificateReport(**values["certificate"])
         return cls(**values)
 
 

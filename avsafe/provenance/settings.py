@@ -7,6 +7,7 @@ every signer untrusted, ``remote_manifest_fech`` lets an upload name a URL that 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from avsafe.errors import UsageError
 if TYPE_CHECKING:
     import c2pa
 
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
 # Every key that we use, with its type. What is not here may not be set: verify_trust=False, for
 # one, makes an untrusted file look valid without any code that says so.
 _KNOWN: Mapping[str, Mapping[str, type]] = {
@@ -96,9 +98,18 @@ dli857aJwhSPzx8=
 """
 
 
-def reading(anchors: str) -> dict[str, dict[str, Any]]:
-    """The settings to read with: our anchors only, no network, nothing fetched for an upload."""
-    return _merged(_common(anchors), {"cawg_trust": {"verify_trust_list": True}})
+def reading(anchors: str, own: str = "") -> dict[str, dict[str, Any]]:
+    """The settings to read with: our anchors only, no network, nothing fetched for an upload.
+
+    ``own`` are those of them that are this machine's. They become the library's "user anchors", and
+    the others its "system anchors": it says in which of them it found a signer
+    (``content.certificate``); for one in both, now the one and now the other."""
+    ours = _certificates(own)
+    others = "".join(text for text in _certificates(anchors) if text not in ours)
+    found = _common(others if ours else anchors)
+    if ours:
+        found["trust"]["user_anchors"] = "".join(ours)
+    return _merged(found, {"cawg_trust": {"verify_trust_list": True}})
 
 
 def signing(anchors: str) -> dict[str, dict[str, Any]]:
@@ -151,6 +162,10 @@ def _common(anchors: str) -> dict[str, dict[str, Any]]:
             "backing_store_memory_threshold_in_mb": 64,  # the default of 512 is resident memory
         },
     }
+
+
+def _certificates(pem: str) -> list[str]:
+    return [f"{text.strip()}\n" for text in _PEM.findall(pem)]
 
 
 def _merged(

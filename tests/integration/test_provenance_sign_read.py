@@ -390,3 +390,26 @@ def test_the_json_form_is_the_same(signed: dict[str, Path], signer: LocalSigner)
     plain = read(signed["mp4"], anchors=signer.anchors_pem)
     through = read_json(str(signed["mp4"]), signer.anchors_pem)
     assert CredentialReport.from_json(json.loads(json.dumps(through))) == plain
+
+
+def test_the_list_that_a_signer_is_on(
+    signed: dict[str, Path], signer: LocalSigner, tmp_path: Path
+) -> None:
+    other = make_signer(tmp_path / "other").anchors_pem
+    ours, path = signer.anchors_pem, signed["png"]
+    for anchors, own, found in (
+        (ours + other, ours, "own"),
+        (ours + other, other, "added"),
+        (ours, "", "added"),
+        (ours, ours, "own"),
+        (other, other, None),
+        ("", "", None),
+    ):
+        certificate = read(path, anchors=anchors, own=own).certificate
+        assert certificate is not None
+        assert certificate.trust_list == found
+        assert certificate.revocation is None
+        assert certificate.valid_until is not None
+        assert certificate.issued_by == "Example Studio"
+    report = read(path, anchors=ours, own=ours)
+    assert CredentialReport.from_json(json.loads(json.dumps(report.to_json()))) == report

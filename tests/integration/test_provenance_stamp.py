@@ -318,3 +318,16 @@ def test_the_outbox_keeps_what_waits(tmp_path: Path) -> None:
     outbox.done(first)
     outbox.done(first)
     assert [item.manifest_id for item in outbox.waiting(tmp_path)] == ["urn:c2pa:2"]
+
+
+def test_an_authority_that_was_added_is_trusted_beside_our_own_root(
+    tmp_path: Path, signer: LocalSigner, authority: TimeStampAuthority
+) -> None:
+    own = signer.anchors_pem.removesuffix(authority.root_pem)
+    path = tmp_path / "s.png"
+    source = make_media(tmp_path / "a.png")
+    sign.sign_file(source, path, make_manifest(), signer, timestamp_url=authority.url)
+    report = read(path, anchors=signer.anchors_pem, own=own)
+    assert report.timestamped
+    assert report.certificate is not None
+    assert report.certificate.trust_list == "own"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from avsafe.provenance import sourcetypes
 from avsafe.provenance.classify import Codes, classify
+from avsafe.provenance.content import Store, certificate
 from avsafe.provenance.report import (
     Action,
     ByteRange,
@@ -177,3 +178,22 @@ def test_what_is_declared(code: str, synthetic: bool, trained: bool) -> None:
     report = CredentialReport(CredentialStatus.TRUSTED, "", source_types=(sourcetypes.IPTC + code,))
     assert (report.declares_ai, report.declares_trained) == (synthetic, trained)
     assert ("AI" in report.summary()) is trained
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "said"),
+    [
+        ("signingCredential.ocsp.revoked", "failure", "revoked"),
+        ("signingCredential.revoked", "failure", "revoked"),
+        ("signingCredential.ocsp.notRevoked", "success", "not-revoked"),
+        ("signingCredential.ocsp.inaccessible", "informational", None),
+    ],
+)
+def test_what_is_known_of_a_revocation(code, kind, said):
+    store = Store(
+        {"active_manifest": "a", "validation_results": {"activeManifest": {kind: [{"code": code}]}}}
+    )
+    found = certificate({"signature": {"certificateInfo": {}}}, store, trusted=False)
+    assert found is not None
+    assert found.revocation == said
+    assert certificate({"signature": "x"}, store, trusted=True) is None
