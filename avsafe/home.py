@@ -98,15 +98,27 @@ def begun(place: Path | str) -> bool:
 
 
 def database_url(environment: Mapping[str, str] | None = None) -> str | None:
-    """The address in ``AVSAFE_DATABASE_URL``, in the form that SQLAlchemy takes; None when unset.
+    """The address in ``AVSAFE_DATABASE_URL``, or in the file that ``AVSAFE_DATABASE_URL_FILE``
+    names, in the form that SQLAlchemy takes; None when neither is set.
 
     Raises UsageError for what is no address of PostgreSQL, without repeating it: it may hold a
-    password.
+    password; for a file that cannot be read; and when both are set.
 
     >>> database_url({"AVSAFE_DATABASE_URL": "postgres://ada:secret@db.example:5433/avsafe"})
     'postgresql+psycopg://ada:secret@db.example:5433/avsafe'
     """
-    text = (os.environ if environment is None else environment).get(DATABASE_VARIABLE, "").strip()
+    given = os.environ if environment is None else environment
+    text = given.get(DATABASE_VARIABLE, "").strip()
+    if named := given.get(f"{DATABASE_VARIABLE}_FILE", "").strip():  # a container's secret
+        if text:
+            raise UsageError(f"Both {DATABASE_VARIABLE} and {DATABASE_VARIABLE}_FILE are set.")
+        try:
+            text = Path(named).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise UsageError(f"{DATABASE_VARIABLE}_FILE: {named}: {reason}.") from None
+        if not text:
+            raise UsageError(f"{DATABASE_VARIABLE}_FILE: {named} is empty.")
     if not text:
         return None
     scheme, _, rest = text.partition("://")

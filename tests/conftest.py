@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,22 @@ from tests import postgresql_kit
 
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test ever touches the state of the person who runs it."""
+def _own_home(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No test ever touches the state of the person who runs it.
+
+    With ``AVSAFE_TEST_DATABASE=postgresql`` what a test keeps lies in PostgreSQL: the same suite
+    on the other engine (``make test-postgresql``).
+    """
     monkeypatch.setenv("AVSAFE_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
+    monkeypatch.delenv(f"{DATABASE_VARIABLE}_FILE", raising=False)
+    if os.environ.get("AVSAFE_TEST_DATABASE") == "postgresql":
+        url = request.getfixturevalue("postgresql_url").replace("+psycopg", "")
+        monkeypatch.setenv(DATABASE_VARIABLE, url)
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from avsafe.cli.doctor import examine
@@ -42,6 +44,26 @@ def test_what_is_none_is_refused_and_not_repeated(wrong: str) -> None:
         database_url({DATABASE_VARIABLE: wrong})
     assert SECRET not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+def test_an_address_may_lie_in_a_file(tmp_path: Path) -> None:
+    place, variable = tmp_path / "url", f"{DATABASE_VARIABLE}_FILE"
+    place.write_text("postgresql://ada@db/avsafe\n")
+    assert database_url({variable: str(place)}) == "postgresql+psycopg://ada@db/avsafe"
+    with pytest.raises(UsageError, match="Both"):
+        database_url({variable: str(place), DATABASE_VARIABLE: "postgresql://db/avsafe"})
+    place.write_bytes(b"\n")
+    with pytest.raises(UsageError, match="is empty"):
+        database_url({variable: str(place)})
+    place.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="no text"):
+        database_url({variable: str(place)})
+    with pytest.raises(UsageError, match="No such file"):
+        database_url({variable: str(tmp_path / "absent")})
+    place.write_text(f"mysql://u:{SECRET}@h/d")
+    with pytest.raises(UsageError) as caught:
+        database_url({variable: str(place)})
+    assert SECRET not in str(caught.value)
 
 
 def test_a_password_is_shown_nowhere(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
