@@ -28,9 +28,11 @@ from avsafe.server.gateway import gateway
 from avsafe.server.observed import events, traces
 from avsafe.server.observed.middleware import Observed
 from avsafe.server.plain import error_json, told, verdict_json
+from avsafe.server.scratch import sweep
 from avsafe.server.settings import Settings
+from avsafe.server.speech import speech
 from avsafe.server.team import team_pages
-from avsafe.server.uploads import ADDRESS, FILE, BadUpload, Upload, received, sweep
+from avsafe.server.uploads import ADDRESS, FILE, BadUpload, Upload, received
 from avsafe.server.words import asked_for, languages, preferred
 from avsafe.workspace import Lookup
 
@@ -225,6 +227,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     if database is not None:
         gateway(app, settings, database)
+        speech(app, settings, database)
         team_pages(app, settings, database)
 
     # ------------------------------------------------------------ for whoever runs it

@@ -11,7 +11,6 @@ import errno
 import json
 import secrets
 import shutil
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from avsafe.errors import AvsafeError
+from avsafe.server.scratch import scratch
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -33,7 +33,6 @@ _BETWEEN = 64 * 1024  # bytes of boundaries and line ends that a form may have b
 _SLOWEST = 2048  # bytes a second, on average after the first seconds: a slower sender holds a place
 _GRACE_S = 30.0
 _SPARE = 256 << 20  # bytes that stay free on the disk: the ledger and the registry write there too
-_STALE_S = 3600.0
 
 
 class BadUpload(AvsafeError):
@@ -110,9 +109,7 @@ async def stored(
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if needs_room and shutil.disk_usage(folder).free < _SPARE:
         raise _no_room()
-    own = folder / secrets.token_hex(16)
-    own.mkdir(mode=0o700)
-    try:
+    with scratch(folder) as own:
         with Sink(own, max_bytes) as sink:
             try:
                 async with asyncio.timeout(min(within_s, _GRACE_S)) as patience:
@@ -124,19 +121,6 @@ async def stored(
                     raise _no_room() from None
                 raise
         yield sink.form
-    finally:
-        shutil.rmtree(own, ignore_errors=True)
-
-
-def sweep(folder: Path, older_s: float = _STALE_S) -> int:
-    """Remove what a crash left behind; how many uploads that were."""
-    removed = 0
-    if folder.is_dir():
-        for own in folder.iterdir():
-            if own.is_dir() and time.time() - own.stat().st_mtime > older_s:
-                shutil.rmtree(own, ignore_errors=True)
-                removed += 1
-    return removed
 
 
 def shown_name(name: str) -> str:

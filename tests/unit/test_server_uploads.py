@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 from starlette.requests import Request
 
-from avsafe.server.uploads import BadUpload, received, shown_name, sweep
+from avsafe.server.scratch import scratch, sweep
+from avsafe.server.uploads import BadUpload, received, shown_name
 
 BOUNDARY = b"--xyz"
 
@@ -148,11 +151,18 @@ def test_a_failure_while_it_is_used_leaves_nothing(tmp_path):
     assert left(tmp_path) == []
 
 
-def test_sweep_takes_what_is_old(tmp_path):
-    (tmp_path / "old").mkdir()
-    assert sweep(tmp_path, older_s=3600) == 0
-    assert sweep(tmp_path, older_s=-1) == 1
-    assert left(tmp_path) == []
+def test_a_sweep_takes_what_the_dead_left_and_nothing_of_the_living(tmp_path):
+    folder = tmp_path / "uploads"
+    made = "import os, sys; from pathlib import Path; from avsafe.server.scratch import scratch\n"
+    dies = made + "with scratch(Path(sys.argv[1])) as own: (own / 'x').touch(); os._exit(1)"
+    subprocess.run([sys.executable, "-c", dies, folder], check=False)
+    (died,) = left(folder)
+    with scratch(folder) as lives:
+        assert sweep(folder) == 1
+        assert not died.exists()
+        assert left(folder) == [lives]
+        assert sweep(folder) == 0
+    assert left(folder) == []
     assert sweep(tmp_path / "none") == 0
 
 
