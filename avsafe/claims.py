@@ -115,7 +115,9 @@ def intent(
         "generator": request.generator,
         "generator_registered": info is not None,
         "inputs": [item.media.sha256 for item in request.inputs],
-        "consent_ids": list(request.consent_ids),
+        "consent_ids": _consents(request),
+        "likeness": decision.details.get("likeness"),
+        "proposed": [one["consent"] for one in decision.details.get("proposals", ())],
         "decision": {
             "effect": str(decision.effect),
             "rules": list(decision.rules),
@@ -124,6 +126,13 @@ def intent(
             "policy_sha256": decision.policy_sha256,
         },
     } | _approved(request, salt)
+
+
+def _consents(request: GenerationRequest) -> list[str]:
+    """Named by who asked, or bound by a reviewer: the log refuses the release when one of them is
+    withdrawn."""
+    binds = request.approval.binds if request.approval is not None else ()
+    return list(dict.fromkeys((*request.consent_ids, *(consent for _, consent in binds))))
 
 
 def _approved(request: GenerationRequest, salt: bytes) -> dict[str, Any]:
@@ -136,6 +145,7 @@ def _approved(request: GenerationRequest, salt: bytes) -> dict[str, Any]:
             "reviewer": prompt_hash(request.approval.reviewer, salt),
             "rules": list(request.approval.rules),
             "at": request.approval.at,
+            "bound": [consent for _, consent in request.approval.binds],
         }
     }
 

@@ -1,9 +1,10 @@
 """Records of consent: who allowed which picture or voice to be used, for what, until when.
 
 A record names media by their SHA-256 and the person by a pseudonym; it holds no picture, no voice
-and no embedding. Face and voice are apart: one record, one modality. Shape after ISO/IEC TS 27560
-and the W3C Data Privacy Vocabulary (subject, purposes, expiry, withdrawal). One private JSON file a
-record, in ``consent/`` of the state folder.
+and no embedding: whether the person agreed to one stands in it, under a notice of its own. Face and
+voice are apart: one record, one modality. Shape after ISO/IEC TS 27560 and the W3C Data Privacy
+Vocabulary (subject, purposes, expiry, withdrawal). One private JSON file a record, in ``consent/``
+of the state folder.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,10 +25,23 @@ FACE, VOICE = "face", "voice"
 LONGEST = timedelta(days=366)
 DEFAULT_DURATION = timedelta(days=365)
 NOTICE_VERSION = "1"  # of the text that the person was shown (docs/consent.md)
+# What a person is told who is asked to let an embedding be kept; a new text gets a new version.
+EMBEDDING_NOTICE_VERSION = "1"
+EMBEDDING_NOTICE = {
+    FACE: "You agree that numbers are computed from the pictures of your face and kept, encrypted, "
+    "until this consent ends, so that another picture of you is recognised and a person is asked "
+    "whether the consent covers it. These numbers can identify you. They are deleted when the "
+    "consent ends or is withdrawn, and at any time when you ask; the consent itself then stays.",
+    VOICE: "You agree that numbers are computed from the recordings of your voice and kept, "
+    "encrypted, until this consent ends, so that another recording of you is recognised and a "
+    "person is asked whether the consent covers it. These numbers can identify you. They are "
+    "deleted when the consent ends or is withdrawn, and at any time when you ask; the consent "
+    "itself then stays.",
+}
 _SKEW = timedelta(minutes=5)  # between the clocks of machines that share a state folder
 _ID = re.compile(r"c-[0-9a-f]{16}")
 _WORD = re.compile(r"[\w .*-]{1,64}")
-_TIMES = ("created_at", "expires_at", "revoked_at")
+_TIMES = ("created_at", "expires_at", "revoked_at", "embedding_ended_at")
 _LISTS = ("media_sha256", "purposes", "generators")
 
 
@@ -48,6 +62,13 @@ class ConsentRecord:
     evidence_sha256: str | None = None  # of the signed form, kept elsewhere
     notice_version: str = NOTICE_VERSION
     revoked_at: datetime | None = None
+    embedding_notice: str | None = None  # version of the notice under which one may be kept
+    embedding_ended_at: datetime | None = None  # when the person asked for its deletion
+
+    @property
+    def may_embed(self) -> bool:
+        """Whether the person agreed to an embedding and did not take that back."""
+        return self.embedding_notice is not None and self.embedding_ended_at is None
 
     def state(self, now: datetime) -> str:
         """``live``, ``expired``, ``revoked``, or ``pending``: given in the future of this clock."""
@@ -70,7 +91,7 @@ class ConsentRecord:
         ``ConsentRegister.add`` would have refused."""
         try:
             lists = {key: tuple(value[key]) for key in _LISTS if isinstance(value[key], list)}
-            times = {key: datetime.fromisoformat(value[key]) for key in _TIMES if value[key]}
+            times = {key: datetime.fromisoformat(value[key]) for key in _TIMES if value.get(key)}
             record = cls(**value | times | lists)
             texts = (record.id, record.subject, record.modality, record.granted_by)
             words = [getattr(record, key) for key in _LISTS]
@@ -80,6 +101,7 @@ class ConsentRecord:
                 and all(time.tzinfo is not None for time in times.values())
                 and {"created_at", "expires_at"} <= set(times)
                 and isinstance(record.adult, bool)
+                and isinstance(record.embedding_notice, str | None)
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"This is no record of a consent ({type(error).__name__}).") from error
@@ -114,9 +136,11 @@ class ConsentRegister:
         generators: Iterable[str] = ("*",),
         duration: timedelta = DEFAULT_DURATION,
         evidence_sha256: str | None = None,
+        embedding: bool = False,
+        first: Callable[[ConsentRecord], object] = lambda _record: None,
     ) -> ConsentRecord:
-        """Write a record. Raises UsageError for one that could not hold: no media, no purpose, a
-        duration over a year, a subject who is not of age."""
+        """Write a record, after ``first`` was told of it. Raises UsageError for one that could not
+        hold: no media, no purpose, a duration over a year, a subject who is not of age."""
         now = datetime.now(UTC).replace(microsecond=0)
         kept = min(max(duration, timedelta(0)), LONGEST)  # what is beyond is refused below
         record = ConsentRecord(
@@ -131,8 +155,10 @@ class ConsentRegister:
             granted_by=granted_by,
             adult=adult,
             evidence_sha256=evidence_sha256,
+            embedding_notice=EMBEDDING_NOTICE_VERSION if embedding else None,
         )
         _refuse_void(record, duration)
+        first(record)
         self._write(record)
         return record
 
@@ -181,6 +207,17 @@ class ConsentRegister:
             raise UsageError(f"No consent record {record_id!r}. See: avsafe consent list")
         if record.revoked_at is None:
             record = replace(record, revoked_at=datetime.now(UTC).replace(microsecond=0))
+            self._write(record)
+        return record
+
+    def end_embedding(self, record_id: str) -> ConsentRecord:
+        """The person wants no embedding any more; the consent stays. Raises UsageError for an
+        unknown id."""
+        record = self.get(record_id)
+        if record is None:
+            raise UsageError(f"No consent record {record_id!r}. See: avsafe consent list")
+        if record.may_embed:
+            record = replace(record, embedding_ended_at=datetime.now(UTC).replace(microsecond=0))
             self._write(record)
         return record
 

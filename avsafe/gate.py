@@ -6,7 +6,7 @@
      4  output checks and visible labels, as iterators
      5  encode with the marks inside the loop; read them back from the written file
      6  manifest
-     7  sign while writing beside the destination; read back and verify
+     7  sign while writing beside the destination; read back and verify; ``keep`` may store a copy
      8  registry row; a note in the outbox when no time stamp was to be had
      9  ledger: outcome "released"
     10  atomic rename to the name that was asked for
@@ -21,11 +21,11 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from avsafe import claims, likeness, media, pipeline, plugins
+from avsafe import acts, claims, likeness, media, pipeline, plugins
 from avsafe.errors import Cancelled as CancelledError
 from avsafe.errors import UsageError
 from avsafe.settlement import refuse_unless_allowed, settled
-from avsafe.staging import final_path, open_stage
+from avsafe.staging import Keep, final_path, kept_here, open_stage
 from avsafe.types import (
     RELEASING,
     Cancelled,
@@ -49,11 +49,13 @@ def generate(
     *,
     progress: Progress = no_progress,
     cancelled: Cancelled = never_cancelled,
+    keep: Keep = kept_here,
 ) -> Release:
     """Do the task behind the gate and release the result to ``destination``.
 
     Task.RELEASE takes media made elsewhere: the request's one input is the file, its generator need
-    not be registered. Every other task runs a registered generator.
+    not be registered. Every other task runs a registered generator. ``keep`` is given the signed
+    file before anything counts as released: what it stores elsewhere is not lost with this machine.
 
     Raises Denied or NeedsReview (both carry the Decision), UsageError for a task that the generator
     does not do, GeneratorFailed, CannotMark, MarkNotReadable, SigningFailed, Cancelled.
@@ -82,7 +84,9 @@ def generate(
                 jobs_today=used,
                 quota=quota,
             )
+            decision = person.noted(decision)
         ledger.intent(release_id, claims.intent(request, decision, info, salt))  # 2
+        acts.expired_uses(ledger, release_id, person.expired)
         refuse_unless_allowed(decision, request.approval)
         with meter.step("generate"):  # 3
             made = make()
@@ -106,6 +110,7 @@ def generate(
                 timestamp_url=workspace.timestamp_url,
                 consume=True,
             )
+        keep(stage)
         progress(1.0, RELEASING)
         if cancelled():  # until here nothing is released; from here on it is
             raise CancelledError("Stopped before the release.")

@@ -1,9 +1,14 @@
 """Whose face, whose voice: what the policy is told of the portraits and voices of a request.
 
-In this order, for each one: a release of this installation that was made from words alone by a
-generator that cannot copy a person, or a trusted credential that says so by an issuer the team
-lists, is attested as synthetic; media that a live consent record names is consented; anything else
-is unknown. The policy denies the unknown.
+For each one, the first that fits:
+    1  somebody who refused (the file, or near it where embeddings are on): protected
+    2  made from words alone, as our ledger or a trusted credential of an issuer that the team lists
+       says, and near nobody who agreed to be recognised: attested as synthetic
+    3  named by a live consent (its file, or one that a reviewer bound to this file): consented
+    4  near one person alone who agreed to be recognised: proposed, for a human to bind
+    5  a portrait without a face: no_face
+    6  anything else: unknown, expired or mismatch
+The policy sends 4 and 5 to a reviewer, and denies 1 and 6. What cannot be looked at is unknown.
 
 In a talking head and in speech every picture, video and sound counts, whatever its role is called:
 a generator may read it in any. In other tasks the inputs count that are called portrait, face or
@@ -19,14 +24,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avsafe import plugins
 from avsafe.consent import FACE, VOICE, ConsentRecord, ConsentRegister
 from avsafe.errors import AvsafeError
-from avsafe.types import GenerationRequest, InputMedia, Kind, Media, Task
+from avsafe.resemblance import Resemblance, shows_no_face
+from avsafe.types import Decision, GenerationRequest, InputMedia, Kind, Media, Task
 from avsafe.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -36,6 +42,7 @@ _log = logging.getLogger(__name__)
 
 NONE, ATTESTED, CONSENTED = "none", "synthetic_attested", "consented"
 EXPIRED, MISMATCH, UNKNOWN = "expired", "mismatch", "unknown"
+PROTECTED, PROPOSED, NO_FACE = "protected", "proposed", "no_face"
 MODALITY = {"portrait": FACE, "face": FACE, "voice": VOICE}
 OF_PEOPLE = frozenset((Task.TALKING_HEAD, Task.TEXT_TO_SPEECH))  # where every input may show one
 FROM_WORDS = frozenset((Task.TEXT_TO_IMAGE, Task.TEXT_TO_VIDEO, Task.TEXT_TO_SPEECH))
@@ -46,15 +53,40 @@ FROM_NOBODY = frozenset(("one-pass", "portrait", "speech", "two-stage", "world")
 # are nobody's, as GENERATOR:VOICE, or GENERATOR for all of its voices
 ISSUERS, GENERATORS = "synthetic-issuers.txt", "synthetic-generators.txt"
 VOICES = "synthetic-voices.txt"
-_WORST = (UNKNOWN, MISMATCH, EXPIRED, CONSENTED, ATTESTED)
+_WORST = (PROTECTED, UNKNOWN, MISMATCH, EXPIRED, PROPOSED, NO_FACE, CONSENTED, ATTESTED)
+_PORTRAITS = ("portrait", "face")  # roles
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A consent that may cover an input; a human says whether it does."""
+
+    number: int  # of the input
+    sha256: str  # of its file
+    modality: str
+    consent_id: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"input": self.number, "sha256": self.sha256, "modality": self.modality,
+                "consent": self.consent_id}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """What ``policy.decide`` is told."""
+    """What ``policy.decide`` is told: status and scope."""
 
     status: str = NONE
     scope: tuple[str, ...] = ()  # purposes that every consent covers
+    proposals: tuple[Proposal, ...] = ()
+    expired: tuple[str, ...] = ()  # consents that the request stands on and that have ended
+
+    def noted(self, decision: Decision) -> Decision:
+        """The decision with what the ledger keeps of it and a reviewer is to be shown."""
+        more: dict[str, Any] = {"likeness": self.status}
+        if self.proposals:
+            more["proposals"] = [one.to_json() for one in self.proposals]
+        return replace(decision, details=dict(decision.details) | more)
 
 
 def of_request(request: GenerationRequest, workspace: Workspace) -> Likeness:
@@ -72,21 +104,67 @@ def of_request(request: GenerationRequest, workspace: Workspace) -> Likeness:
         return Likeness(UNKNOWN)
     if not people:
         return Likeness()
-    register = ConsentRegister(workspace.home.consent)
-    given = [record for i in request.consent_ids if (record := _record(register, i)) is not None]
-    found, scopes = set[str](), list[set[str]]()
+    judged = _Judged(request, workspace)
     for item, modalities in people:
-        if _attested(item.media, workspace):
-            found.add(ATTESTED)
-            continue
-        for modality in modalities:
-            status, record = _consented(item.media, modality, given, request.generator)
-            found.add(status)
-            if record is not None:
-                scopes.append(set(record.purposes))
-    status = next(s for s in _WORST if s in found)
-    scope = set.intersection(*scopes) if scopes else set[str]()
-    return Likeness(status, tuple(sorted(scope)))
+        for modality in sorted(modalities):
+            judged.found.add(judged.status(item, modality))
+    status = next(s for s in _WORST if s in judged.found)
+    scope = set.intersection(*judged.scopes) if judged.scopes else set[str]()
+    proposals = tuple(judged.proposals) if status == PROPOSED else ()
+    return Likeness(status, tuple(sorted(scope)), proposals, tuple(sorted(judged.expired)))
+
+
+class _Judged:
+    """The inputs of one request, one after the other."""
+
+    def __init__(self, request: GenerationRequest, workspace: Workspace) -> None:
+        self._request, self._workspace = request, workspace
+        self._resembles = Resemblance(workspace)
+        register = ConsentRegister(workspace.home.consent)
+        binds = request.approval.binds if request.approval is not None else ()
+        named = dict.fromkeys((*request.consent_ids, *(one for _, one in binds)))
+        self._given = [r for i in named if (r := _record(register, i)) is not None]
+        self._attested: dict[str, bool] = {}
+        self.found, self.scopes = set[str](), list[set[str]]()
+        self.proposals: list[Proposal] = []
+        self.expired = set[str]()
+
+    def status(self, item: InputMedia, modality: str) -> str:
+        """The steps of the module's head, for a face or a voice of one input."""
+        try:
+            return self._status(item, modality)
+        except AvsafeError as error:  # a gallery that is not whole, a network that is not there
+            _log.warning("whom an input resembles is not known: %s", error)
+            return UNKNOWN
+
+    def _status(self, item: InputMedia, modality: str) -> str:
+        media, request = item.media, self._request
+        if self._resembles.protected(media, modality):  # 1
+            return PROTECTED
+        if self._made(media) and not self._resembles.consenting(media, modality):  # 2
+            return ATTESTED
+        status, record = _consented(media, modality, self._given, request)  # 3
+        if record is not None:
+            if status == CONSENTED:
+                self.scopes.append(set(record.purposes))
+            else:
+                self.expired.add(record.id)
+            return status
+        if request.approval is None:  # 4; what a reviewer saw and did not bind stays unbound
+            proposed = self._resembles.proposal(media, modality, request)
+            if proposed is not None:
+                number = request.inputs.index(item)
+                self.proposals.append(Proposal(number, media.sha256, modality, proposed.id))
+                return PROPOSED
+        portrait = item.role.strip().casefold() in _PORTRAITS and media.kind is Kind.IMAGE
+        if status == UNKNOWN and modality == FACE and portrait and shows_no_face(media):  # 5
+            return NO_FACE
+        return status  # 6
+
+    def _made(self, media: Media) -> bool:
+        if media.sha256 not in self._attested:
+            self._attested[media.sha256] = _attested(media, self._workspace)
+        return self._attested[media.sha256]
 
 
 def _shown(request: GenerationRequest, item: InputMedia) -> frozenset[str]:
@@ -127,19 +205,22 @@ def _record(register: ConsentRegister, record_id: str) -> ConsentRecord | None:
 
 
 def _consented(
-    media: Media, modality: str, given: Iterable[ConsentRecord], generator: str
+    media: Media, modality: str, given: Iterable[ConsentRecord], request: GenerationRequest
 ) -> tuple[str, ConsentRecord | None]:
-    now, status = datetime.now(UTC), UNKNOWN
+    """With the record that covers it, or covered it."""
+    now, status, ended = datetime.now(UTC), UNKNOWN, None
+    binds = request.approval.binds if request.approval is not None else ()
     for record in given:
         fits = (
             record.modality == modality
-            and media.sha256 in record.media_sha256
-            and {"*", generator} & set(record.generators)
+            and (media.sha256 in record.media_sha256 or (media.sha256, record.id) in binds)
+            and {"*", request.generator} & set(record.generators)
         )
         if fits and record.state(now) == "live":
             return CONSENTED, record
-        status = EXPIRED if fits else (MISMATCH if status == UNKNOWN else status)
-    return status, None
+        ended = record if fits else ended
+        status = MISMATCH
+    return (EXPIRED, ended) if ended is not None else (status, None)
 
 
 def _attested(media: Media, workspace: Workspace) -> bool:

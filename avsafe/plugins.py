@@ -2,7 +2,8 @@
 
 Built-ins register the way an outsider would, under ``avsafe.generators``, ``avsafe.watermarkers``,
 ``avsafe.metrics`` and ``avsafe.detectors`` in their distribution's metadata. Adapters to networks
-of others (``avsafe.detector_adapters``) are made with a model: ``avsafe.qualify.adapter``.
+of others (``avsafe.detector_adapters``) are made with a model: ``avsafe.qualify.adapter``. Those
+that know a face or a voice again stand under ``avsafe.embedders``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from typing import Any, Literal
 from avsafe.errors import MissingExtra, UsageError
 from avsafe.types import Generator, GeneratorInfo, Task
 
-PluginKind = Literal["generators", "watermarkers", "metrics", "detectors", "detector_adapters"]
+PluginKind = Literal[
+    "generators", "watermarkers", "metrics", "detectors", "detector_adapters", "embedders"
+]
 
 # Which embedded generator does a task when none is named.
 DEFAULT_GENERATORS: Mapping[Task, str] = {
@@ -62,7 +65,7 @@ def load(kind: PluginKind, name: str) -> Any:
 
 def _extra(kind: PluginKind) -> str:
     extras = {"generators": "generate", "metrics": "bench"}
-    extras |= {"detectors": "detect", "detector_adapters": "detect"}
+    extras |= {"detectors": "detect", "detector_adapters": "detect", "embedders": "likeness"}
     return extras.get(kind, "all")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from avsafe.errors import AvsafeError, Cancelled, Denied, NeedsReview
+from avsafe.errors import AvsafeError, Cancelled, Denied, NeedsReview, Withdrawn
 from avsafe.home import Home
 from avsafe.media import sha256_of
 from avsafe.types import Approval, Decision, Effect
@@ -75,7 +75,7 @@ def stamped(home: Home, manifest_id: str, path: Path) -> str | None:
 
 def _status(error: BaseException) -> str:
     match error:
-        case Denied():
+        case Denied() | Withdrawn():
             return "denied"
         case NeedsReview():
             return "review"

@@ -166,7 +166,7 @@ class Approval:
     rules: tuple[str, ...]
     reason: str
     at: str  # RFC 3339
-    binds: tuple[str, ...] = ()  # consent records that the reviewer bound to the request
+    binds: tuple[tuple[str, str], ...] = ()  # SHA-256 of an input, consent that covers it
 
 
 @dataclass(frozen=True)

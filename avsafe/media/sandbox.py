@@ -32,6 +32,9 @@ from avsafe.media.wire import Message, receive
 log = logging.getLogger(__name__)
 
 _OWN_PACKAGES = frozenset(("avsafe", "avsafe_generators", "avsafe_metrics", "avsafe_detectors"))
+_PLUGIN_KINDS = (
+    "generators", "watermarkers", "metrics", "detectors", "detector_adapters", "embedders",
+)  # fmt: skip
 _STDERR_BYTES = 64 * 1024  # kept of what the child prints, for the log
 _PIPE_BYTES = 1 << 20  # Linux's largest pipe for an ordinary user
 
@@ -356,6 +359,6 @@ def _plugin_packages() -> set[str]:
 
     return {
         point.value.partition(".")[0].partition(":")[0]
-        for kind in ("generators", "watermarkers", "metrics", "detectors", "detector_adapters")
+        for kind in _PLUGIN_KINDS
         for point in entry_points(group=f"avsafe.{kind}")
     }

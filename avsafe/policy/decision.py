@@ -48,6 +48,10 @@ _EU = frozenset(  # members on 2020-02-01, https://european-union.europa.eu
 )
 _SIGNS = "+<=>|~^°$€£¥×÷±−\t\n\r"  # beside numbers, punctuation and blanks
 _LONGEST_NUMBERS = 400
+LIKENESS = (  # what a rule may meet; anything else is denied as unknown is
+    "none", "synthetic_attested", "consented", "proposed", "no_face", "expired", "unknown",
+    "mismatch", "protected",
+)  # fmt: skip
 _PORTRAIT_ROLES = frozenset({"portrait", "face", "voice"})
 
 
@@ -79,8 +83,7 @@ def decide(
         policy: from ``Policy.load``.
         generator: of the registered generator; ``None`` when the name is not registered, which the
             default policy permits for ``release`` only. The decision records which it was.
-        likeness: ``none``, ``synthetic_attested``, ``consented``, ``no_face``, ``expired``,
-            ``unknown`` or ``mismatch``.
+        likeness: one of ``LIKENESS``.
         consent_scope: purposes that the consent record covers.
         jobs_today: jobs of this principal already reserved today, this one not counted.
         quota: jobs a day.

@@ -22,7 +22,7 @@ from typing import Any
 
 from avsafe.errors import UsageError
 from avsafe.policy import risk as risk_scores
-from avsafe.policy.decision import decide, local_principal, parameter_texts
+from avsafe.policy.decision import LIKENESS, decide, local_principal, parameter_texts
 from avsafe.policy.engine import Policy
 from avsafe.types import Decision, GenerationRequest, GeneratorInfo, Kind, Principal, Task
 
@@ -122,6 +122,8 @@ def _case(number: int, body: Any) -> Case:
     strange = sorted(set(body) - known)
     if strange:
         raise ValueError(f"unknown key {strange[0]!r} (known: {', '.join(sorted(known))})")
+    if body.get("likeness", "none") not in LIKENESS:
+        raise ValueError(f"'likeness' is one of: {', '.join(LIKENESS)}")
     default = local_principal()
     who = Principal(
         user=str(body.get("user", default.user)),

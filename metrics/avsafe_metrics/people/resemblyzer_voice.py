@@ -5,6 +5,7 @@ Legend: the sound is ``(n,)`` float32 mono at 16 kHz; an embedding is ``(256,)``
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import gcd
 from typing import TYPE_CHECKING
 
@@ -70,10 +71,8 @@ class VoiceVectors:
     def finish(self) -> Features:
         found = np.empty((0, DIMENSIONS), np.float32)
         if self._held:
-            try:
+            with suppress(Unscorable):
                 found = vector(np.concatenate(self._held), self._from_hz)[None]
-            except Unscorable:
-                pass
         return {
             "vectors": found,
             "look": np.zeros(len(found), np.int64),
