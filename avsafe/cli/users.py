@@ -11,12 +11,14 @@ import typer
 from avsafe.cli.shell import Json, console, print_json, shown
 
 if TYPE_CHECKING:
+    from avsafe.registry.database import Database
     from avsafe.server.people import People
 
 app = typer.Typer(help="Users of the service, their teams, roles and keys.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Option("--name", help="The user's name here.")]
 Team = Annotated[str, typer.Option("--team", help="The team.")]
+KeyId = Annotated[str, typer.Argument(help="A key, or of it the part after avs_.")]
 Days = Annotated[int, typer.Option("--days", help="How long the key lasts, 1 to 366.")]
 
 
@@ -86,10 +88,92 @@ def remove(
 
 
 @app.command()
-def revoke(key_id: Annotated[str, typer.Argument(help="The part of a key after avs_.")]) -> None:
-    """Revoke a key."""
-    with _people() as people:
-        people.revoke(key_id)
+def keys(name: Name, as_json: Json = False) -> None:
+    """The keys of a user: id, team, what they may do, how long they last."""
+    from datetime import UTC, datetime
+
+    from avsafe.server.keys import Keys
+
+    with _database() as database:
+        found = Keys(database).of(name)
+    now = datetime.now(UTC)
+    if as_json:
+        print_json(
+            [
+                {"id": k.id, "team": k.team, "state": k.state(now), "scopes": k.scopes,
+                 "created_at": k.created_at.isoformat(), "expires_at": k.expires_at.isoformat()}
+                for k in found
+            ]
+        )  # fmt: skip
+        return
+    for key in found:
+        may = "all that the user may" if key.scopes is None else ", ".join(key.scopes)
+        console().print(
+            f"avs_{key.id}_…  {shown(key.team)}  {key.state(now)} until "
+            f"{key.expires_at:%Y-%m-%d %H:%M} UTC  {shown(may)}"
+        )
+
+
+@app.command("rotate-key")
+def rotate_key(
+    key_id: KeyId,
+    grace_hours: Annotated[
+        float, typer.Option(help="How long the old key goes on.", min=0, max=2160)
+    ] = 24.0,
+    days: Annotated[
+        int | None, typer.Option(help="How long the new key lasts; else as long as the old one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """A new key in place of an old one, which goes on for a while: nothing has to stop.
+
+    Example: avsafe users rotate-key 0a1b2c3d4e5f --grace-hours 48
+    """
+    from datetime import timedelta
+
+    from avsafe.server.keys import Keys
+
+    with _database() as database:
+        made = Keys(database).rotate(_id(key_id), grace=timedelta(hours=grace_hours), days=days)
+    if as_json:
+        print_json({"replaces": _id(key_id), "grace_hours": grace_hours, "api_key": made})
+        return
+    console().print(f"[bold]{made}[/]")
+    console(stderr=True).print(
+        f"Keep it: it is not shown again. The old key goes on for {grace_hours:g} hours."
+    )
+
+
+@app.command()
+def revoke(key_id: KeyId) -> None:
+    """Revoke a key, and what was made while logged in with it."""
+    from avsafe.server.keys import Keys
+
+    with _database() as database:
+        Keys(database).revoke(_id(key_id))
+
+
+@app.command()
+def link(
+    name: Name,
+    issuer: Annotated[str, typer.Option(help="Of the OpenID provider, as its tokens name it.")],
+    subject: Annotated[str, typer.Option(help="The person there: the token's sub.")],
+) -> None:
+    """Let somebody at an OpenID provider log in as a user that there is."""
+    from avsafe.server.identities import Identities
+
+    with _database() as database:
+        Identities(database).link(name, issuer, subject)
+
+
+@app.command()
+def unlink(name: Name) -> None:
+    """Take a user's identities at OpenID providers away, with their roles and sessions."""
+    from avsafe.server.identities import Identities
+
+    with _database() as database:
+        gone = Identities(database).unlink(name)
+    console().print(f"{gone} gone.")
 
 
 @app.command()
@@ -103,13 +187,25 @@ def quota(
 
 
 @contextmanager
-def _people() -> Iterator[People]:
+def _database() -> Iterator[Database]:
     from avsafe.home import Home
     from avsafe.registry.database import Database
-    from avsafe.server.people import People
 
     with Database.open(Home.default().ensure().database) as database:
+        yield database
+
+
+@contextmanager
+def _people() -> Iterator[People]:
+    from avsafe.server.people import People
+
+    with _database() as database:
         yield People(database)
+
+
+def _id(key: str) -> str:
+    """The id, also of somebody who gives the whole key."""
+    return key.removeprefix("avs_").partition("_")[0]
 
 
 def _show_key(name: str, team: str, key: str, as_json: bool, **more: str) -> None:

@@ -185,6 +185,7 @@ api_keys = Table(
     Column("created_at", UtcTime(), nullable=False),
     Column("expires_at", UtcTime(), nullable=False),
     Column("revoked_at", UtcTime()),
+    Column("made_with", Id, index=True),  # the key of the session that made it; revoked with that
 )
 
 # Somebody at an OpenID provider is its issuer and subject, never a name or an address of mail.

@@ -31,8 +31,10 @@ from avsafe.server.observed import events
 QUEUED, RUNNING, REVIEW = "queued", "running", "review"
 RELEASED, DENIED, FAILED, CANCELLED = "released", "denied", "failed", "cancelled"
 ENDED = (RELEASED, DENIED, FAILED, CANCELLED)
-# Endpoints. A program waits for IMAGES and takes them; PICTURES were asked for on the pages.
-VIDEOS, IMAGES, PICTURES = "videos", "images", "pictures"
+# Endpoints. A program waits for IMAGES and SPEECH and takes them; the same asked for on the PAGES
+# is kept. Videos are VIDEOS wherever they were asked for.
+VIDEOS, IMAGES, SPEECH, PAGES = "videos", "images", "speech", "pages"
+WAITED = (IMAGES, SPEECH)
 _ID = re.compile(r"video_[0-9a-f]{32}")
 LEASE_S = 60.0
 MAX_ATTEMPTS = 3
@@ -185,9 +187,11 @@ class Jobs:
         with self._database.reading() as connection:
             return {row.id: (row.state, row.output) for row in connection.execute(query)}
 
-    def counts(self) -> dict[str, int]:
-        """How many jobs are in each state."""
+    def counts(self, team: str | None = None) -> dict[str, int]:
+        """How many jobs (of a team) are in each state."""
         query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        if team is not None:
+            query = query.where(jobs.c.team == team)
         with self._database.reading() as connection:
             return {state: int(n) for state, n in connection.execute(query)}
 
@@ -302,7 +306,7 @@ class Jobs:
         not fetch (it, or the server, went away) goes at ``abandoned_before``.
         """
         ended = jobs.c.state.in_(ENDED)
-        left = and_(jobs.c.endpoint == IMAGES, jobs.c.approval.is_(null()))
+        left = and_(jobs.c.endpoint.in_(WAITED), jobs.c.approval.is_(null()))
         gone = or_(
             and_(ended, jobs.c.finished_at < before),
             and_(ended, left, jobs.c.finished_at < abandoned_before),

@@ -139,7 +139,7 @@ class People:
                 connection.execute(
                     insert(memberships).values(user_id=user_id, team=team, role=role)
                 )
-            return _new_key(connection, user_id, team, None, days, now) if key else ""
+            return insert_key(connection, user_id, team, None, days, now) if key else ""
 
     def new_key(
         self, name: str, team: str, *, days: int = KEY_DAYS, scopes: Iterable[str] | None = None
@@ -156,7 +156,7 @@ class People:
             held = held_scopes(account, team)
             if beyond := sorted(set(wanted or ()) - held):
                 raise UsageError(f"{name} does not hold {', '.join(beyond)} in {team}.")
-            return _new_key(connection, account.id, team, wanted, days, datetime.now(UTC))
+            return insert_key(connection, account.id, team, wanted, days, datetime.now(UTC))
 
     def identify(self, key: str, now: datetime | None = None) -> Identity:
         """Whose key it is. Raises NotAuthenticated, in the same words whatever is wrong with it."""
@@ -215,14 +215,6 @@ class People:
                 gone = (api_keys.c.user_id == account.id) & (api_keys.c.team == team)
                 connection.execute(delete(api_keys).where(gone))
 
-    def revoke(self, key_id: str) -> None:
-        """Raises UsageError for an unknown key."""
-        now = datetime.now(UTC)
-        with self._database.writing() as connection:
-            change = update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=now)
-            if not connection.execute(change).rowcount:
-                raise UsageError(f"There is no key {key_id!r}.")
-
     def set_quota(self, team: str, daily: int | None) -> None:
         """Releases a day of each member of a team. Raises UsageError."""
         if daily is not None and daily < 0:
@@ -268,12 +260,14 @@ def check_names(name: str, team: str, role: str) -> None:
         raise UsageError(f"There is no role {role!r} (roles: {', '.join(SCOPES)}).")
 
 
-def _new_key(
-    connection: Connection, user_id: str, team: str, scopes: Any, days: int, now: datetime
-) -> str:
+def insert_key(
+    connection: Connection, user_id: str, team: str, scopes: Any, days: int, now: datetime, *,
+    made_with: str = "", until: datetime | None = None,
+) -> str:  # fmt: skip
+    """A new key; the one thing that is not kept of it is what is returned. Raises UsageError."""
     if not 0 < days <= LONGEST_KEY_DAYS:
         raise UsageError(f"A key lasts 1 to {LONGEST_KEY_DAYS} days, not {days}.")
-    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    key_id, secret, ends = secrets.token_hex(6), secrets.token_urlsafe(32), timedelta(days=days)
     connection.execute(
         insert(api_keys).values(
             id=key_id,
@@ -282,7 +276,8 @@ def _new_key(
             hash=_hash(secret),
             scopes=scopes,
             created_at=now,
-            expires_at=now + timedelta(days=days),
+            expires_at=min(now + ends, until) if until else now + ends,
+            made_with=made_with or None,
         )
     )
     return f"avs_{key_id}_{secret}"

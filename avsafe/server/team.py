@@ -6,38 +6,38 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from avsafe import plugins
 from avsafe.consent import ConsentRegister
 from avsafe.errors import AvsafeError, UsageError
-from avsafe.media import MIME_BY_SUFFIX, sha256_of
+from avsafe.media import sha256_of
 from avsafe.registry.database import Database
-from avsafe.server import asked, pages, worker
+from avsafe.server import asked, files, ranges, worker
+from avsafe.server.dashboard import LISTED, dashboard_pages, job_row
 from avsafe.server.gateway import reviewed, stop
-from avsafe.server.jobs import ENDED, PICTURES, QUEUED, REVIEW, RUNNING, VIDEOS, Job, Jobs, new_id
+from avsafe.server.jobs import ENDED, PAGES, QUEUED, REVIEW, RUNNING, VIDEOS, Job, Jobs, new_id
+from avsafe.server.key_pages import key_pages
 from avsafe.server.login import login_pages
 from avsafe.server.people import AUDIT, GENERATE, NotAllowed
 from avsafe.server.people import REVIEW as MAY_REVIEW
 from avsafe.server.plain import told
 from avsafe.server.provider_pages import provider_pages
+from avsafe.server.published import report_pages
 from avsafe.server.settings import Settings
 from avsafe.server.uploads import Form
 from avsafe.server.visits import Gone, Visit, Visits
 from avsafe.server.watched import Watch
-from avsafe.server.words import Words, languages
-from avsafe.types import Task
+from avsafe.server.words import languages
 
 if TYPE_CHECKING:
     from avsafe.consent import ConsentRecord
 
-LISTED = 50
 MOST_CASES = 50  # of one simulation
 _DAYS = re.compile(r"[0-9]{1,4}")
 
@@ -49,7 +49,8 @@ def team_pages(app: FastAPI, settings: Settings, database: Database) -> None:
     for language in languages():
         visits = Visits(settings, database, language)
         _Team(visits)
-        login_pages(visits)
+        for add in (dashboard_pages, key_pages, report_pages, login_pages):
+            add(visits)
         app.include_router(visits.router, include_in_schema=False)
 
 
@@ -60,7 +61,6 @@ class _Team:
         self._watch = Watch()
         self._consent = ConsentRegister(visits.settings.home.consent)
         for method, path, scope, handler in (
-            ("GET", "/", "", self._list),
             ("GET", "/new", GENERATE, self._new),
             ("POST", "/new", GENERATE, self._create),
             ("GET", "/jobs/{job_id}", "", self._show),
@@ -82,12 +82,6 @@ class _Team:
 
     # ------------------------------------------------------------ jobs
 
-    async def _list(self, visit: Visit) -> Response:
-        found = await asyncio.to_thread(lambda: self._jobs.list(visit.who.team, limit=LISTED))
-        waits = any(job.state in (QUEUED, RUNNING) for job in found)
-        rows = [_job_row(job, visit.say) for job in found]
-        return self._visits.show(visit, "team_jobs.html", rows=rows, reload_s=5 if waits else 0)
-
     async def _new(self, visit: Visit) -> Response:
         return self._visits.show(
             visit,
@@ -107,20 +101,15 @@ class _Team:
         fields = {k: v for k, v in form.texts.items() if v.strip()}
         if fields.get("model") == "auto":
             del fields["model"]
-        files = {k: u for k, u in form.files.items() if u.size_bytes}
-        kept = Form(form.folder, files, {})
-        picture = fields.get("task") == Task.TEXT_TO_IMAGE
+        sent = {k: u for k, u in form.files.items() if u.size_bytes}
+        kept = Form(form.folder, sent, {})
         job_id = new_id()
-        folder, most = worker.folder_of(self._settings, job_id), self._settings.team_jobs
+        most = self._settings.team_jobs
 
         def add() -> Job:
-            offered = self._settings.offered
-            if picture:
-                wanted = asked.image(fields, offered)
-            else:
-                wanted = asked.video(fields, offered, kept)
-                asked.keep_inputs(wanted, kept, folder)
-            endpoint = PICTURES if picture else VIDEOS
+            wanted = asked.of_page(fields, self._settings.offered, kept)
+            files.keep_inputs(self._settings, job_id, wanted, kept)
+            endpoint = VIDEOS if asked.suffix(wanted) == ".mp4" else PAGES
             return self._jobs.add(
                 visit.who.account.id, visit.who.team, endpoint, wanted, job_id=job_id, most=most
             )[0]
@@ -128,7 +117,7 @@ class _Team:
         try:
             job = await asyncio.to_thread(add)
         except BaseException:
-            worker.forget_files(self._settings, job_id)
+            await asyncio.to_thread(files.forget, self._settings, job_id)
             raise
         return RedirectResponse(visit.path("jobs", job.id), 303)
 
@@ -140,26 +129,26 @@ class _Team:
 
     async def _show(self, visit: Visit, job_id: str) -> Response:
         job = await self._mine(visit, job_id)
-        path = worker.released_file(self._settings, job)
+        kept = await asyncio.to_thread(files.released, self._settings, job)
         return self._visits.show(
             visit,
             "team_job.html",
             job=job,
-            row=_job_row(job, visit.say),
-            kept=path is not None,
-            picture=path is not None and path.suffix == ".png",
+            row=job_row(job, visit.say),
+            kept=kept is not None,
+            suffix=kept.suffix if kept is not None else "",
+            picture=kept is not None and kept.suffix == ".png",
+            sound=kept is not None and kept.suffix in asked.SOUNDS.values(),
             ended=job.state in ENDED,
             reload_s=2 if job.state in (QUEUED, RUNNING) else 0,
         )
 
     async def _file(self, visit: Visit, job_id: str) -> Response:
         job = await self._mine(visit, job_id)
-        path = worker.released_file(self._settings, job)
-        if path is None:
+        kept = await asyncio.to_thread(files.released, self._settings, job)
+        if kept is None:
             raise Gone
-        kind = MIME_BY_SUFFIX[path.suffix]
-        return FileResponse(path, media_type=kind, filename=f"{job.id}{path.suffix}",
-                            content_disposition_type="inline")  # fmt: skip
+        return ranges.answer(visit.request, kept, job.id, inline=True)
 
     async def _cancel(self, visit: Visit, form: Form, job_id: str) -> Response:
         job = await self._mine(visit, job_id)
@@ -169,8 +158,8 @@ class _Team:
     async def _delete(self, visit: Visit, form: Form, job_id: str) -> Response:
         job = await self._mine(visit, job_id)
         await asyncio.to_thread(self._jobs.delete, job.id)
-        await asyncio.to_thread(worker.forget_files, self._settings, job.id)
-        return RedirectResponse(visit.path(""), 303)
+        await asyncio.to_thread(files.forget, self._settings, job.id)
+        return RedirectResponse(visit.path("jobs"), 303)
 
     # ------------------------------------------------------------ reviews
 
@@ -181,7 +170,7 @@ class _Team:
             )
         )
         rows = [
-            _job_row(job, visit.say)
+            job_row(job, visit.say)
             | {
                 "request": job.request,
                 "decision": job.decision or {},
@@ -198,10 +187,11 @@ class _Team:
         inputs = list(job.request.get("inputs", ()))
         if job.state != REVIEW or number not in map(str, range(len(inputs))):
             raise Gone
-        path = worker.folder_of(self._settings, job.id) / inputs[int(number)]["file"]
-        if not path.is_file():
+        name = inputs[int(number)]["file"]
+        kept = await asyncio.to_thread(files.kept, self._settings, job, name)
+        if kept is None:
             raise Gone
-        still = await asyncio.to_thread(pages.still, path)
+        still = await asyncio.to_thread(files.still, self._settings, kept)
         return Response(still, media_type="image/webp")
 
     async def _decide(self, visit: Visit, form: Form, job_id: str) -> Response:
@@ -419,25 +409,6 @@ def _policy_text(folder: Path) -> str:
     from avsafe.policy.engine import BASE
 
     return (_policy_folder(folder) / BASE).read_text(encoding="utf-8")
-
-
-def _job_row(job: Job, say: Words) -> dict[str, Any]:
-    error: Mapping[str, Any] = job.error or {}
-    return {
-        "id": job.id,
-        "state": job.state,
-        "said": say(f"team:state:{job.state}"),
-        "prompt": job.request.get("prompt", ""),
-        "model": job.request.get("generator", ""),
-        "task": job.request.get("task", ""),
-        "progress": job.progress,
-        "stage": job.stage,
-        "created": job.created_at,
-        "code": error.get("code", ""),
-        "message": error.get("message", ""),
-        "appeal": error.get("appeal") or "",
-        "release_id": job.release_id or "",
-    }
 
 
 def _several(text: str | None) -> tuple[str, ...]:

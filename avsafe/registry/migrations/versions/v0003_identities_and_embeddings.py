@@ -59,6 +59,8 @@ def _identities() -> None:
         sa.Column("expires_at", _TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_logins"),
     )
+    op.add_column("api_keys", sa.Column("made_with", sa.String(64)))
+    op.create_index("ix_api_keys_made_with", "api_keys", ["made_with"])
     # A session hung on a key; those that are open end here, and people log in once more.
     op.drop_table("sessions")
     op.create_table(
