@@ -45,6 +45,12 @@ class Acts:
     def __init__(self, home: Home, database: Database) -> None:
         self._home, self._database = home, database
 
+    def forget(self, person: str) -> bool:
+        """Erase the salt of somebody's hashes, by the id of the actor. False when there is none."""
+        from avsafe.registry.salts import Salts
+
+        return Salts(self._database).forget(person)
+
     def by(self, actor: Actor) -> str:
         """The hash that stands for somebody. Not to be asked inside a transaction of the
         registry."""

@@ -90,14 +90,14 @@ class Embeddings:
         self._database.truncate_log()
         return gone.rowcount > 0
 
-    def sweep(self, keep: Collection[str], now: datetime | None = None) -> tuple[str, ...]:
-        """Delete those that ran out, and those of nobody in ``keep``; their ids."""
+    def sweep(self, ended: Collection[str], now: datetime | None = None) -> tuple[str, ...]:
+        """Delete those that ran out, and those of ``ended``; their ids."""
         now = now or datetime.now(UTC)
         with self._database.reading() as connection:  # mostly there is nothing
-            gone = _over(connection, keep, now)
+            gone = _over(connection, ended, now)
         if gone:
             with self._database.writing(turn="embeddings") as connection:
-                gone = _over(connection, keep, now)
+                gone = _over(connection, ended, now)
                 connection.execute(delete(embeddings).where(embeddings.c.id.in_(gone)))
             self._database.truncate_log()
         return gone
@@ -131,12 +131,12 @@ class Embeddings:
         return {_id_of(key): key for key in (p.read_bytes() for p in paths if p.is_file())}
 
 
-def _over(connection: Connection, keep: Collection[str], now: datetime) -> tuple[str, ...]:
+def _over(connection: Connection, ended: Collection[str], now: datetime) -> tuple[str, ...]:
     rows = connection.execute(select(embeddings.c.id, embeddings.c.expires_at))
     return tuple(
         row.id
         for row in rows
-        if row.id not in keep or (row.expires_at is not None and row.expires_at <= now)
+        if row.id in ended or (row.expires_at is not None and row.expires_at <= now)
     )
 
 
@@ -152,7 +152,7 @@ def _bound(record_id: str, modality: str, model: str) -> bytes:
 
 def _seal(key: bytes, vectors: NDArray, record_id: str, modality: str, model: str) -> bytes:
     import numpy as np
-    from cryptography.hazmat.primitives.ciphertext.aead import AESGCM
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
         raise UsageError("There is nothing to keep of this face or voice.")
@@ -166,7 +166,7 @@ def _open(
 ) -> NDArray:
     import numpy as np
     from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphertext.aead import AESGCM
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     if key_id not in keys:
         raise Sealed(

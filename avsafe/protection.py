@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,9 +90,8 @@ class ProtectedPeople:
         *,
         entered_by: str,
         embedding: bool,
-        first: Callable[[ProtectedPerson], object] = lambda _record: None,
     ) -> ProtectedPerson:
-        """Write one, after ``first`` was told of it. Raises UsageError."""
+        """Write one. Raises UsageError for what protects nothing."""
         record = ProtectedPerson(
             f"p-{secrets.token_hex(8)}",
             subject,
@@ -103,7 +102,6 @@ class ProtectedPeople:
             embedding,
         )
         _refuse_void(record)
-        first(record)
         text = json.dumps(record.to_json(), indent=2, sort_keys=True)
         write_private(self._folder / f"{record.id}.json", text.encode())
         return record
@@ -131,12 +129,15 @@ class ProtectedPeople:
         people = [one for one in found if one is not None]
         return sorted(people, key=lambda one: one.created_at, reverse=True)
 
+    def ids(self) -> frozenset[str]:
+        """Of all, the damaged ones too."""
+        names = (path.stem for path in self._folder.glob("p-*.json"))
+        return frozenset(name for name in names if _ID.fullmatch(name))
+
     def end(self, record_id: str) -> None:
-        """Take one out. Raises UsageError for an unknown id."""
-        path = self._folder / f"{record_id}.json"
-        if not _ID.fullmatch(record_id) or not path.is_file():
-            raise UsageError(f"No protected person {record_id!r}. See: avsafe consent protected")
-        path.unlink()
+        """Take one out, damaged or not."""
+        if record_id in self.ids():
+            (self._folder / f"{record_id}.json").unlink(missing_ok=True)
 
 
 def _refuse_void(record: ProtectedPerson) -> None:
