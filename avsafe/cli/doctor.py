@@ -26,6 +26,8 @@ class Finding:
 
 def examine(home: Home | None = None) -> Iterator[Finding]:
     """Every finding, in the order in which they build on one another."""
+    from avsafe.cli.doctor_service import schema, service
+
     home = home or Home.default()
     yield Finding("avsafe", True, f"{__version__} on Python {sys.version.split()[0]}")
     for package in ("av", "c2pa-python", "cedarpy", "numpy", "opencv-python-headless"):
@@ -37,7 +39,9 @@ def examine(home: Home | None = None) -> Iterator[Finding]:
     yield Finding("home", True, str(home.root) + ("" if home.root.is_dir() else " (not made yet)"))
     yield from _keys(home)
     yield from _database()
-    yield from _records(home)
+    if readable := (yield from schema(home)):
+        yield from _records(home)
+    yield from service(home, readable=readable)
     for kind in get_args(PluginKind):
         yield Finding(kind, True, ", ".join(plugins.catalogue(kind)) or "none")
 

@@ -76,10 +76,19 @@ class Database:
         """Whether there is one to be opened; makes nothing. Raises RegistryError."""
         if "://" not in str(location):
             return Path(location).exists()
-        engine = _postgresql(str(location))
+        return cls.version(location) is not None
+
+    @classmethod
+    def version(cls, location: Path | str) -> str | None:
+        """The schema that a database has, None when there are no tables; changes nothing. Raises
+        RegistryError."""
+        if "://" in str(location):
+            engine = _postgresql(str(location))
+        else:
+            engine = create_engine(f"sqlite:///file:{location}?mode=ro&uri=true")
         try:
             with _typed(), engine.begin() as connection:
-                return migrate.version(connection) is not None
+                return migrate.version(connection)
         finally:
             engine.dispose()
 
