@@ -84,7 +84,7 @@ def draw(
     left = (whole_width - width) // 2
     image.paste(Images.fromarray(blended(heat, shown) if tiles else shown), (left, top))
     if tiles:
-        _outline(heat, image, left, top, width, height)
+        outline(heat, image, left, top, width, height)
     drawing.draw_legend(image, rows, _MARGIN, under)
     y = under + drawing.legend_height(rows)
     for line in notes:
@@ -126,7 +126,7 @@ def edges(heat: Heat, width: int, height: int) -> tuple[NDArray[np.int64], NDArr
     return np.minimum(xs, width), np.minimum(ys, height)
 
 
-def _outline(heat: Heat, image: Image, left: int, top: int, width: int, height: int) -> None:
+def outline(heat: Heat, image: Image, left: int, top: int, width: int, height: int) -> None:
     """Around flagged tiles; none between two of them."""
     from PIL import ImageDraw
 

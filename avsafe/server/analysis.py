@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from avsafe.server.draining import Draining
 from avsafe.server.observed import events, traces
 from avsafe.server.settings import Settings
+from avsafe.server.stills import stills
 from avsafe.server.uploads import BadUpload, Upload
 from avsafe.types import Verdict
 from avsafe.verify import verify
@@ -29,10 +30,12 @@ _LOOK_S = 1.0  # between two looks at a waiting or running analysis
 
 @dataclass(frozen=True)
 class Step:
-    """Where an analysis is: ``ahead`` uploads are before it, 0 when it runs; or its verdict."""
+    """Where an analysis is: ``ahead`` uploads are before it, 0 when it runs; or its verdict, with
+    stills of what detectors saw by source, where they were asked for."""
 
     ahead: int = 0
     verdict: Verdict | None = None
+    stills: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Analyses:
@@ -68,7 +71,11 @@ class Analyses:
             self._inside -= 1
 
     async def follow(
-        self, upload: Upload, detectors: tuple[str, ...] | None = None
+        self,
+        upload: Upload,
+        detectors: tuple[str, ...] | None = None,
+        *,
+        with_stills: bool = False,
     ) -> AsyncIterator[Step]:
         """Steps while it waits and runs, about one a second; the last one has the verdict."""
         me = object()
@@ -87,19 +94,24 @@ class Analyses:
         finally:
             self._line.remove(me)
         asked = detectors or tuple(self._settings.detectors.split(","))
-        work = asyncio.ensure_future(
-            asyncio.to_thread(
-                verify_upload, upload, Lookup(self._settings.home), asked, self._settings.limits
+        lookup, limits = Lookup(self._settings.home), self._settings.limits
+
+        def examine() -> Step:
+            verdict = verify_upload(upload, lookup, asked, limits)
+            return Step(
+                verdict=verdict,
+                stills=stills(verdict, upload.path, limits) if with_stills else {},
             )
-        )
+
+        work = asyncio.ensure_future(asyncio.to_thread(examine))
         # A thread cannot be stopped: the turn is given back when it ends, whoever still listens.
         work.add_done_callback(self._ended)
         while not work.done():
             yield Step()
             await asyncio.wait((work,), timeout=_LOOK_S)
-        yield Step(verdict=work.result())
+        yield work.result()
 
-    def _ended(self, work: asyncio.Future[Verdict]) -> None:
+    def _ended(self, work: asyncio.Future[Step]) -> None:
         self._turns.release()
         if not work.cancelled() and (error := work.exception()) is not None:
             events.failed("analysis", error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import cache
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
-from markupsafe import Markup, escape
 from pydantic import BaseModel, Field
 
 from avsafe import media
@@ -51,8 +50,9 @@ def _templates() -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    found.globals["tree"] = _tree
+    found.globals["source_name"] = lanes.source_name
     found.globals["reload_s"] = 0
+    found.globals["rest"] = ""  # of the address, behind the language
     found.globals["languages"] = languages()
     found.globals["names"] = {code: words(code)("language") for code in languages()}
     return found
@@ -94,12 +94,13 @@ def verdict(
         try:
             yield render("begin.html", settings, say)
             last = ""
-            async for step in analyses.follow(upload):
+            async for step in analyses.follow(upload, with_stills=True):
                 if step.verdict is not None:
                     await place.__aexit__(None, None, None)
                     inside = False
-                    found = step.verdict
-                    yield await anyio.to_thread.run_sync(_shown, settings, say, upload, found)
+                    yield await anyio.to_thread.run_sync(
+                        _shown, settings, say, upload, step.verdict, step.stills
+                    )
                     return
                 text = say("waiting", ahead=step.ahead) if step.ahead else say("working")
                 if text != last:
@@ -116,14 +117,17 @@ def verdict(
     return StreamingResponse(parts(), media_type="text/html; charset=utf-8")
 
 
-def _shown(settings: Settings, say: Words, upload: Upload, found: Verdict) -> str:
+def _shown(
+    settings: Settings, say: Words, upload: Upload, found: Verdict, stills: Mapping[str, bytes]
+) -> str:
     page = lanes.page(found, say)
     size = size_text(upload.size_bytes)
     text = json.dumps(verdict_json(found, upload.name), indent=1, ensure_ascii=False)
     try:
         paper: bytes = report.pdf(
-            page, say, name=upload.name, size=size, sha256=found.sha256, now=datetime.now(UTC)
-        )
+            page, say, name=upload.name, size=size, sha256=found.sha256, stills=stills,
+            now=datetime.now(UTC),
+        )  # fmt: skip
     except MissingExtra:
         paper = b""
     return render(
@@ -134,6 +138,7 @@ def _shown(settings: Settings, say: Words, upload: Upload, found: Verdict) -> st
         name=upload.name,
         size=size,
         sha256=found.sha256,
+        stills={source: base64.b64encode(data).decode() for source, data in stills.items()},
         json=base64.b64encode(text.encode(errors="backslashreplace")).decode(),
         pdf=base64.b64encode(paper).decode(),
     )
@@ -169,11 +174,3 @@ def size_text(size_bytes: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.3g} {unit}"
-
-
-def _tree(found: Iterable[lanes.Ingredient]) -> Markup:
-    items = Markup("").join(
-        Markup("<li>{}{}</li>").format(escape(one.said), _tree(one.below) if one.below else "")
-        for one in found
-    )
-    return Markup("<ul>{}</ul>").format(items)
