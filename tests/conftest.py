@@ -59,6 +59,13 @@ def postgresql_url(postgresql: postgresql_kit.Cluster) -> str:
     return postgresql.fresh()
 
 
+@pytest.fixture
+def sqlite_only() -> None:
+    """For a test about the files of SQLite; skipped when the suite runs on PostgreSQL."""
+    if os.environ.get("AVSAFE_TEST_DATABASE") == "postgresql":
+        pytest.skip("about the files of SQLite")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_at(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
     """Where a database may be opened: the test runs once on each engine."""

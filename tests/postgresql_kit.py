@@ -78,12 +78,16 @@ class Cluster:
             time.sleep(0.02)
 
     def run(self, statement: str, url: str | None = None) -> list[tuple[object, ...]]:
-        import psycopg
+        return run_at(url or self.url("postgres"), statement)
 
-        address = (url or self.url("postgres")).replace("+psycopg", "")
-        with psycopg.connect(address, autocommit=True) as connection:
-            done = connection.execute(statement.encode())
-            return done.fetchall() if done.description else []
+
+def run_at(url: str, statement: str) -> list[tuple[object, ...]]:
+    """One statement on a database, and its rows."""
+    import psycopg
+
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        done = connection.execute(statement.encode())
+        return done.fetchall() if done.description else []
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from avsafe.ledger import Ledger, merkle
 from avsafe.ledger.note import Key
 from avsafe.registry import Registry, ReleaseRecord
 from avsafe.types import Kind, Mark
+from tests import postgresql_kit
 
 IDS = ("aa" * 16, "ab" * 16)
 
@@ -27,7 +28,7 @@ IDS = ("aa" * 16, "ab" * 16)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.setenv("AVSAFE_HOME", str(tmp_path))
     home = Home.default().ensure()
-    with Ledger.open(home.ledger, home.keys) as log, Registry.open(home.registry) as registry:
+    with Ledger.open(home.log, home.keys) as log, Registry.open(home.database) as registry:
         for number, release_id in enumerate(IDS):
             log.intent(release_id, {"task": "text-to-video", "decision": {"effect": "allow"}})
             registry.add_release(
@@ -64,9 +65,15 @@ def test_verify_says_whole_and_then_names_the_row(home: Home) -> None:
     assert whole.exit_code == 0
     assert json.loads(whole.stdout)["ok"] is True
     assert "whole" in run(ledger_cli.app, "verify").stdout
-    with sqlite3.connect(home.ledger) as db:
-        db.execute("UPDATE entries SET leaf = replace(leaf, 'released', 'relaxed!') WHERE seq = 1")
-    db.close()
+    change = "SET leaf = replace(leaf, 'released', 'relaxed!') WHERE seq = 1"
+    if isinstance(home.log, str):
+        change = change.replace("replace(leaf,", "convert_to(replace(convert_from(leaf, 'UTF8'),")
+        change = change.replace("'relaxed!')", "'relaxed!'), 'UTF8')")
+        postgresql_kit.run_at(home.log, f"UPDATE ledger.entries {change}")
+    else:
+        with sqlite3.connect(home.log) as db:
+            db.execute(f"UPDATE entries {change}")
+        db.close()
     broken = run(ledger_cli.app, "verify", "--json")
     assert broken.exit_code == 1
     assert json.loads(broken.stdout)["problems"][0]["seq"] == 1
@@ -76,7 +83,7 @@ def test_verify_says_whole_and_then_names_the_row(home: Home) -> None:
 
 
 def test_a_kept_copy_of_the_checkpoints_convicts_a_rewritten_log(
-    home: Home, tmp_path: Path
+    home: Home, tmp_path: Path, sqlite_only: None
 ) -> None:
     run(ledger_cli.app, "checkpoint")
     kept = tmp_path / "kept"
@@ -84,7 +91,7 @@ def test_a_kept_copy_of_the_checkpoints_convicts_a_rewritten_log(
     assert run(ledger_cli.app, "verify", "--checkpoints", str(kept)).exit_code == 0
     for path in home.root.glob("ledger.*"):
         path.unlink()
-    with Ledger.open(home.ledger, home.keys) as log:
+    with Ledger.open(home.log, home.keys) as log:
         log.intent("x", {})
     assert run(ledger_cli.app, "verify").exit_code == 0
     assert run(ledger_cli.app, "verify", "--checkpoints", str(kept)).exit_code == 1
@@ -142,18 +149,18 @@ def test_registry_list_and_show_hide_the_salt(home: Home) -> None:
 def test_forget_asks_first(home: Home) -> None:
     declined = CliRunner().invoke(registry_cli.app, ["forget", "aa"], input="n\n")
     assert declined.exit_code == 1
-    with Registry.open(home.registry) as registry:
+    with Registry.open(home.database) as registry:
         assert registry.resolve("aa").user == "anna"
     done = run(registry_cli.app, "forget", "aa", "--yes", "--json")
     assert json.loads(done.stdout)["release_id"] == IDS[0]
-    with Registry.open(home.registry) as registry:
+    with Registry.open(home.database) as registry:
         assert registry.resolve("aa").user is None
         assert registry.resolve("ab").user == "anna"
     assert run(ledger_cli.app, "verify").exit_code == 0
 
 
 def test_an_empty_home_is_an_error_that_helps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sqlite_only: None
 ) -> None:
     monkeypatch.setenv("AVSAFE_HOME", str(tmp_path / "none"))
     with pytest.raises(LedgerError, match="release something first"):
