@@ -39,7 +39,9 @@ def login_pages(visits: Visits) -> None:
 
     def page(path: str, problem: str = "", status: int = 200) -> Response:
         say = words(language)
-        body = pages.render("team_login.html", settings, say, problem=problem, path=path)
+        body = pages.render(
+            "team_login.html", settings, say, problem=problem, path=path, rest="team/login"
+        )
         return HTMLResponse(body, status)
 
     async def form(request: Request) -> Response:

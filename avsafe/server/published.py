@@ -100,10 +100,10 @@ class _Title(HTMLParser):
         self.text, self._inside = "", False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._inside = tag == "title" and not self.text
+        self._inside = self._inside or (tag == "title" and not self.text)
 
     def handle_endtag(self, tag: str) -> None:
-        self._inside = False
+        self._inside = self._inside and tag != "title"
 
     def handle_data(self, data: str) -> None:
         if self._inside:

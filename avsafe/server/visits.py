@@ -41,6 +41,11 @@ class Visit:
         self.who, self.csrf = session.who, session.csrf
         self.say: Words = words(language)
 
+    @property
+    def rest(self) -> str:
+        """Its address behind the language."""
+        return self.request.url.path.removeprefix(f"/{self.language}/")
+
     def path(self, *parts: str) -> str:
         return "/".join((f"/{self.language}/team", *parts))
 
@@ -62,9 +67,11 @@ class Visits:
     def show(self, visit: Visit, template: str, *, status: int = 200, **values: Any) -> Response:
         """A template, with what the frame of every page needs."""
         place = visit.request.url.path.removeprefix(visit.path("")).partition("/")[0]
+        # The same page in another language; what answers a form is no page to go to.
+        rest = f"team/{place}" if visit.request.method == "POST" else visit.rest
         body = pages.render(
             template, self.settings, visit.say, who=visit.who, csrf=visit.csrf, place=place,
-            here=visit.path(), may=visit.who.scopes, **values,
+            here=visit.path(), may=visit.who.scopes, rest=rest, **values,
         )  # fmt: skip
         return HTMLResponse(body, status)
 
