@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     from avsafe.server.fetching import Fetcher
     from avsafe.types import Verdict
 
+# FastAPI's own telemetry would put paths, queries and sentences of errors into the providers of
+# whoever has some; ``observed`` says what may be said.
+_NO_OTHER: Any = dict.fromkeys(
+    ("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False
+)
 Most = Annotated[int, Query(ge=1, le=resolution.MOST, alias="maxResults")]
 _SHORT = ("/matches/byBinding", "/api/reviews")
 _SHORT_BYTES, _SHORT_S = 64 * 1024, 30.0
@@ -92,6 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        telemetry=_NO_OTHER,
     )
     app.add_middleware(Faults, settings=settings)
     app.add_middleware(Short)
