@@ -27,11 +27,28 @@ ROLES = {
 }  # fmt: skip
 OURS = ("task", "negative_prompt", "seed", "purpose", "consent_ids", "parameters")
 VIDEO_FIELDS = frozenset({"model", "prompt", "seconds", "size", *OURS})
+SPEECH_FIELDS = frozenset(
+    {"model", "input", "voice", "instructions", "response_format", "speed", "stream_format", "seed",
+     "purpose", "consent_ids", "parameters"}
+)  # fmt: skip
 IMAGE_FIELDS = frozenset(
     {"model", "prompt", "n", "size", "response_format", "output_format", "quality", "style",
      "background", "user", *OURS}
 )  # fmt: skip
 LONGEST_PROMPT = 8000
+LONGEST_SPEECH = 4000  # letters that the policy's scorers read
+# Formats of speech that carry a credential, and what stands in the way of the others
+SOUNDS = {"mp3": ".mp3", "wav": ".wav", "flac": ".flac", "m4a": ".m4a"}
+_UNSIGNED = {
+    "pcm": "it is samples alone",
+    "aac": "it is frames alone; m4a holds the same coding",
+    "opus": "Ogg takes none inside, and a file beside it cannot be sent along",
+}
+# Tasks that have an address of their own
+_ELSEWHERE = {
+    Task.TEXT_TO_IMAGE: "/v1/images/generations",
+    Task.TEXT_TO_SPEECH: "/v1/audio/speech",
+}
 MOST_CONSENTS = 50
 DEEPEST = 6  # lists and objects inside of parameters
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
@@ -44,8 +61,8 @@ def video(
     _known(fields, VIDEO_FIELDS)
     inputs = _inputs(form)
     task = _task(fields, {one["role"] for one in inputs})
-    if task is Task.TEXT_TO_IMAGE:
-        raise UsageError("'text-to-image' belongs to /v1/images/generations.")
+    if task in _ELSEWHERE:
+        raise UsageError(f"{str(task)!r} belongs to {_ELSEWHERE[task]}.")
     seconds = fields.get("seconds")
     duration = None if seconds in (None, "") else _number(seconds, "seconds", 0.04, 600.0)
     return _common(fields, task, offered) | {"duration_s": duration, "inputs": inputs}
@@ -60,18 +77,56 @@ def image(fields: Mapping[str, Any], offered: Collection[str]) -> dict[str, Any]
     return _common(fields, Task.TEXT_TO_IMAGE, offered) | {"duration_s": None, "inputs": []}
 
 
+def speech(fields: Mapping[str, Any], offered: Collection[str]) -> dict[str, Any]:
+    """Body of ``POST /v1/audio/speech``. Raises UsageError, with the reason for a format that
+    cannot carry a credential."""
+    _known(fields, SPEECH_FIELDS)
+    text = _text(fields, "input", LONGEST_SPEECH)
+    if not text.strip():
+        raise UsageError("input is the text to speak.")
+    form = _text(fields, "response_format") or "mp3"
+    if form not in SOUNDS:
+        reason = f": {_UNSIGNED[form]}" if form in _UNSIGNED else ""
+        raise UsageError(
+            f"response_format {form[:20]!r} cannot carry the signed credential that every release "
+            f"has{reason}. Ask for one of: {', '.join(SOUNDS)}."
+        )
+    if _text(fields, "stream_format") not in ("", "audio"):
+        raise UsageError("stream_format is audio here: a sound is signed when it is complete.")
+    manner: dict[str, Any] = {
+        "voice": _text(fields, "voice"),
+        "instructions": _text(fields, "instructions", LONGEST_PROMPT),
+    }
+    if fields.get("speed") is not None:
+        manner["speed"] = _number(fields["speed"], "speed", 0.25, 4.0)
+    manner = {name: value for name, value in manner.items() if value != ""}
+    parameters = _parameters(fields.get("parameters"))
+    if twice := sorted(set(manner) & set(parameters)):
+        raise UsageError(f"{twice[0]} is given twice, as a field and among the parameters.")
+    said = dict(fields) | {"prompt": text, "parameters": parameters | manner}
+    return _common(said, Task.TEXT_TO_SPEECH, offered) | {
+        "duration_s": None, "inputs": [], "suffix": SOUNDS[form],
+    }  # fmt: skip
+
+
+def of_page(
+    fields: Mapping[str, Any], offered: Collection[str], form: Form | None = None
+) -> dict[str, Any]:
+    """What the team's page asks: one form for every task. Raises UsageError."""
+    if fields.get("task") == Task.TEXT_TO_IMAGE:
+        return image(fields, offered)
+    if fields.get("task") == Task.TEXT_TO_SPEECH:
+        names = {"prompt": "input", "speaker": "voice"}
+        said = {names.get(name, name): text for name, text in fields.items() if name != "task"}
+        if form is not None and form.files:
+            raise UsageError("Speech is made of a text alone: leave the files out.")
+        return speech(said, offered)
+    return video(fields, offered, form)
+
+
 def count(fields: Mapping[str, Any]) -> int:
     """How many pictures."""
     return int(_number(1 if fields.get("n") is None else fields["n"], "n", 1, 4))
-
-
-def keep_inputs(asked: dict[str, Any], form: Form | None, folder: Path) -> None:
-    """Move the uploaded files into the job's own folder."""
-    for one in asked["inputs"]:
-        if form is None:
-            raise UsageError("Files need multipart/form-data.")
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        form.files[one["field"]].path.rename(folder / one["file"])
 
 
 def request(
@@ -81,7 +136,8 @@ def request(
     approved = None
     if approval is not None:
         approved = Approval(
-            approval["reviewer"], tuple(approval["rules"]), approval["reason"], approval["at"]
+            approval["reviewer"], tuple(approval["rules"]), approval["reason"], approval["at"],
+            tuple((sha256, consent) for sha256, consent in approval.get("binds", ())),
         )
     return GenerationRequest(
         principal=principal,
@@ -105,7 +161,9 @@ def request(
 
 def suffix(asked: Mapping[str, Any]) -> str:
     """Of the file that is released."""
-    return ".png" if asked["task"] == Task.TEXT_TO_IMAGE else ".mp4"
+    return str(
+        asked.get("suffix") or (".png" if asked.get("task") == Task.TEXT_TO_IMAGE else ".mp4")
+    )
 
 
 def _common(fields: Mapping[str, Any], task: Task, offered: Collection[str]) -> dict[str, Any]:
