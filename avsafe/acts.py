@@ -64,10 +64,13 @@ class Acts:
         with Ledger.open(self._home.log, self._home.keys) as ledger:
             return ledger.append(type_, subject, said)
 
-    def noted(self, type_: str, subject: str) -> bool:
-        """Whether there is one."""
+    def noted(self, type_: str, subject: str, **body: Any) -> bool:
+        """Whether there is one that says so."""
         with Ledger.open(self._home.log, self._home.keys) as ledger:
-            return any(entry.type == type_ for entry in ledger.entries(subject))
+            return any(
+                entry.type == type_ and body.items() <= dict(entry.body).items()
+                for entry in ledger.entries(subject)
+            )
 
 
 def expired_uses(ledger: Ledger, release_id: str, consent_ids: tuple[str, ...]) -> None:

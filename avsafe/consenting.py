@@ -7,6 +7,8 @@ that stands on it (``ledger.withdrawal``).
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -121,9 +123,11 @@ class Consenting:
         return gone
 
     def receipt(self, record: ConsentRecord, actor: Actor) -> dict[str, Any]:
-        """What the person is given; that it was issued is in the ledger."""
+        """What the person is given; that it was issued is in the ledger, once for each text."""
         found = receipt(record, record.id in self.embeddings.ids())
-        self.acts.note(RECEIPT, record.id, self.acts.by(actor))
+        sha256 = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+        if not self.acts.noted(RECEIPT, record.id, sha256=sha256):
+            self.acts.note(RECEIPT, record.id, self.acts.by(actor), sha256=sha256)
         return found
 
     def protect(

@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -208,6 +208,12 @@ class Jobs:
         with self._database.reading() as connection:
             return frozenset(connection.execute(query).scalars())
 
+    def of_team(self, team: str, job_ids: Iterable[str]) -> frozenset[str]:
+        """Which of these are jobs of the team."""
+        query = select(jobs.c.id).where(jobs.c.team == team, jobs.c.id.in_(tuple(job_ids)))
+        with self._database.reading() as connection:
+            return frozenset(connection.execute(query).scalars())
+
     # ------------------------------------------------------------ for workers
 
     def claim(self, worker: str, *, lease_s: float = LEASE_S) -> Job | None:
@@ -347,12 +353,15 @@ class Jobs:
 
     def decide(
         self, job_id: str, *, approved: bool, reviewer: str, reason: str,
-        seen: Iterable[str] | None = None,
+        seen: Iterable[str] | None = None, bind: Iterable[str] = (),
+        note: Callable[[list[str], list[str]], object] = lambda _rules, _bound: None,
     ) -> Job:  # fmt: skip
         """End a review: approved, the job is queued again with who said so; or it is denied.
 
-        ``seen`` are the rules that the reviewer was shown. Raises UsageError when it does not wait
-        for review, no reason is given, or other rules ask for it meanwhile.
+        ``seen`` are the rules that the reviewer was shown, ``bind`` the proposed consents that
+        cover the files. ``note`` is told of the rules and of what is bound before any of it takes
+        effect. Raises UsageError when it does not wait for review, no reason is given, other rules
+        ask for it meanwhile, or a proposal is approved unbound.
         """
         if not reason.strip():
             raise UsageError("A review needs a reason.")
@@ -362,14 +371,17 @@ class Jobs:
             if job.state != REVIEW:
                 raise UsageError(f"The job does not wait for review ({job.state}).")
             said = {"reviewer": reviewer, "reason": reason.strip()[:2000], "at": now.isoformat()}
+            rules = list((job.decision or {}).get("rules", []))
             if approved:
-                rules = list((job.decision or {}).get("rules", []))
+                binds = _bound((job.decision or {}).get("proposals", ()), set(bind))
                 if seen is not None and set(rules) != set(seen):
                     raise UsageError("Other rules ask for a review now. Load it again.")
+                note(rules, sorted({consent for _, consent in binds}))
                 values = {"state": QUEUED, "attempts": 0, "updated_at": now, "error": None,
-                          "approval": said | {"rules": rules}}  # fmt: skip
+                          "approval": said | {"rules": rules, "binds": binds}}  # fmt: skip
                 connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
             else:
+                note(rules, [])
                 message = "A reviewer denied it."
                 error = dict(job.error or {}) | {"code": "review_denied", "message": message}
                 _end(connection, job_id, DENIED, error=error, approval=said)
@@ -380,9 +392,7 @@ class Jobs:
         waiting = select(jobs).where(jobs.c.state.in_((QUEUED, REVIEW))).with_for_update()
         with self._database.writing() as connection:
             found = [
-                row.id
-                for row in connection.execute(waiting)
-                if record_id in row.request.get("consent_ids", ())
+                row.id for row in connection.execute(waiting) if record_id in consents_of(_job(row))
             ]
             for job_id in found:
                 _end(connection, job_id, DENIED, error=dict(error))
@@ -399,6 +409,26 @@ class Jobs:
 
 
 _UNRELEASED = {"release_id": None, "output": None}
+
+
+def consents_of(job: Job) -> tuple[str, ...]:
+    """What it stands on: consents that were named, bound by a reviewer, or proposed to one."""
+    bound = [consent for _, consent in (job.approval or {}).get("binds", ())]
+    proposed = [one["consent"] for one in (job.decision or {}).get("proposals", ())]
+    waits = proposed if job.state == REVIEW else []
+    return tuple(dict.fromkeys((*job.request.get("consent_ids", ()), *bound, *waits)))
+
+
+def _bound(proposals: Iterable[Mapping[str, Any]], bind: set[str]) -> list[list[str]]:
+    """File and consent, for each proposal. Raises UsageError unless exactly those are bound."""
+    wanted = {str(one["consent"]) for one in proposals}
+    if beyond := sorted(bind - wanted):
+        raise UsageError(f"{beyond[0][:40]!r} was not proposed for this request.")
+    if wanted - bind:
+        raise UsageError(
+            "A consent is proposed: bind it when it is of the person in the file, or deny."
+        )
+    return [[str(one["sha256"]), str(one["consent"])] for one in proposals]
 
 
 def new_id() -> str:
