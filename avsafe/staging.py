@@ -20,7 +20,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from avsafe.types import Release
 
 _SETTLES_S = 5.0  # a database may still be at the last wish of a process that was killed
+STAGED = ".avsafe-"  # begins the name of a signed file that waits for its own
 LONGEST_NAME = 255 - len(".c2pa")  # bytes; a sidecar's name must fit as well
 
 
@@ -54,7 +55,7 @@ class Stage:
 
     @property
     def signed(self) -> Path:
-        return self.final.with_name(f".avsafe-{self.release_id}{self.final.suffix}")
+        return self.final.with_name(f"{STAGED}{self.release_id}{self.final.suffix}")
 
     def sidecar_of(self, path: Path) -> Path:
         return path.with_name(path.name + ".c2pa")
@@ -99,6 +100,13 @@ class Stage:
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+Keep = Callable[[Stage], None]
+
+
+def kept_here(_: Stage) -> None:
+    """A Keep: the rename to the final name is all there is to do."""
 
 
 def final_path(destination: Path) -> Path:

@@ -35,8 +35,7 @@ class Waiting:
 
 def add(folder: Path, path: Path, manifest_id: str, expires_at: datetime) -> Path:
     """Remember to stamp ``path``. ``folder`` is the key folder. Returns the durable record."""
-    name = hashlib.sha256(manifest_id.encode()).hexdigest()[:32]
-    record = folder / _FOLDER / f"{name}.json"
+    record = _record(folder, manifest_id)
     body = {
         "path": str(path.resolve()),
         "manifest_id": manifest_id,
@@ -70,6 +69,15 @@ def waiting(folder: Path) -> tuple[Waiting, ...]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return tuple(sorted(found, key=lambda item: item.expires_at))
+
+
+def forget(folder: Path, manifest_id: str) -> None:
+    """Nothing waits for that manifest: its file is kept where no stamp can be added later."""
+    _record(folder, manifest_id).unlink(missing_ok=True)
+
+
+def _record(folder: Path, manifest_id: str) -> Path:
+    return folder / _FOLDER / f"{hashlib.sha256(manifest_id.encode()).hexdigest()[:32]}.json"
 
 
 def done(item: Waiting) -> None:
