@@ -107,6 +107,7 @@ def dashboard_pages(visits: Visits) -> None:
             if known is not None:
                 return b"".join(known.store.stream(known.stored.key))
             picture = files.still(settings, kept)
+            settings.uploads.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.TemporaryDirectory(dir=settings.uploads) as folder:
                 path = Path(folder, _STILL)
                 path.write_bytes(picture)
