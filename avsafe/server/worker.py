@@ -1,8 +1,13 @@
 """A worker: takes jobs from the queue and runs them through the gate, one at a time.
 
-Killed at any moment it leaves nothing undone: its lease runs out, another worker takes the job,
-``staging.recover`` undoes or completes what was half made, and a release that was complete is
-found under its name instead of being made again.
+Killed at any moment it leaves nothing undone: its lease runs out and another worker takes the job,
+on this machine or another. Order of truth:
+
+    ledger intent -> work -> signed file in the store -> its release noted at the job
+        -> registry row -> ledger outcome "released" -> report
+
+So whoever takes the job asks the ledger what became of the release that was noted: it is reported
+when it counts, made again when it does not, and left alone while its maker may still live.
 """
 
 from __future__ import annotations
@@ -11,7 +16,6 @@ import logging
 import math
 import os
 import secrets
-import shutil
 import signal
 import threading
 import time
@@ -23,27 +27,32 @@ from typing import TYPE_CHECKING, Any
 
 from avsafe import gate
 from avsafe.consent import ConsentRegister
-from avsafe.errors import AvsafeError, Cancelled, Denied, NeedsReview
-from avsafe.media import sha256_of
+from avsafe.consenting import Consenting
+from avsafe.errors import AvsafeError, Cancelled, Denied, NeedsReview, ObjectsError, Withdrawn
+from avsafe.objects import NotThere
+from avsafe.provenance import outbox
 from avsafe.registry.database import Database
-from avsafe.server import asked
+from avsafe.resemblance import of_team
+from avsafe.server import asked, files
 from avsafe.server.jobs import (
     CANCELLED,
     DENIED,
-    ENDED,
+    DIED,
     FAILED,
     LEASE_S,
+    MAX_ATTEMPTS,
     RELEASED,
     REVIEW,
     Job,
     Jobs,
     Lost,
+    consents_of,
 )
 from avsafe.server.observed import events, traces
 from avsafe.server.people import People
 from avsafe.server.plain import told, where
 from avsafe.server.settings import Settings
-from avsafe.staging import recover
+from avsafe.staging import Stage, recover
 from avsafe.types import RELEASING, Decision
 from avsafe.workspace import Workspace, open_workspace
 
@@ -51,21 +60,21 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _log = logging.getLogger(__name__)
-JOBS = "jobs"  # folder in objects/, one folder a job
 BEAT_S = LEASE_S / 6
 IDLE_S = 0.5
 SWEEP_S = 900.0  # between two looks for what is kept no longer
 LEFT = {"code": "user_left", "message": "Who asked was suspended, or left the team."}
+LATER_S = 20.0  # before a job is tried again whose store did not answer
+NO_STORE = {"code": "storage_failed", "message": "The store of files refused or did not answer."}
+NO_INPUT = {"code": "input_lost", "message": "A file that was given to it is there no longer."}
 REVOKED = {"code": "consent_revoked", "message": "A consent that it stands on was withdrawn."}
 
 
-def folder_of(settings: Settings, job_id: str) -> Path:
-    """Inputs and released file of a job."""
-    return settings.home.objects / JOBS / job_id
-
-
 def run(settings: Settings, *, until_empty: bool = False) -> None:
-    """Work until SIGTERM (the job in hand is given back), or until the queue is empty."""
+    """Work until SIGTERM (the job in hand is given back), or until the queue is empty.
+
+    Raises ObjectsError when the store of files does not answer at the start.
+    """
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -76,6 +85,7 @@ def run(settings: Settings, *, until_empty: bool = False) -> None:
         signal.signal(signal.SIGINT, stop)
     name = f"{os.getpid()}-{secrets.token_hex(4)}"
     home = settings.home.ensure()
+    files.store_of(settings).check()
     swept_at = -math.inf
     with (
         traces.sending(settings.traces, "worker"),
@@ -86,7 +96,9 @@ def run(settings: Settings, *, until_empty: bool = False) -> None:
         while not stopping.is_set():
             if time.monotonic() - swept_at > SWEEP_S:
                 swept_at = time.monotonic()
+                recover(home, workspace.registry, workspace.ledger)
                 sweep(settings, Jobs(database))
+                _sweep_embeddings(Consenting(home, database))
             if not worker.once():
                 if until_empty:
                     return
@@ -95,26 +107,18 @@ def run(settings: Settings, *, until_empty: bool = False) -> None:
 
 def sweep(settings: Settings, jobs: Jobs, now: datetime | None = None) -> int:
     """Take away what is kept no longer: jobs that ended ``keep_days`` ago with prompt and files,
-    pictures that nobody fetched, inputs of jobs that ended, files without a job. How many folders
-    were removed."""
+    pictures that nobody fetched, files without a job. Of how many jobs files were removed."""
     now = now or datetime.now(UTC)
-    hour = timedelta(hours=1)
-    abandoned = now - max(hour, timedelta(seconds=2 * settings.wait_s))
+    abandoned = now - max(timedelta(hours=1), timedelta(seconds=2 * settings.wait_s))
     jobs.expire(now - timedelta(days=settings.keep_days), abandoned)
-    removed, root = 0, settings.home.objects / JOBS
-    for folder in root.iterdir() if root.is_dir() else ():
-        try:
-            job = jobs.get(folder.name)
-            if job is not None:
-                if job.state in ENDED:
-                    forget_inputs(settings, job.id)
-                continue
-            if now.timestamp() - folder.stat().st_mtime > hour.total_seconds():
-                shutil.rmtree(folder, ignore_errors=True)
-                removed += 1
-        except OSError as error:
-            _log.warning("a folder of a job was not looked at: %s", type(error).__name__)
-    return removed
+    return files.sweep(settings, jobs, now)
+
+
+def _sweep_embeddings(consenting: Consenting) -> None:
+    try:
+        consenting.sweep()
+    except AvsafeError as error:
+        _log.warning("embeddings of ended consents stay until the next sweep: %s", where(error))
 
 
 class Worker:
@@ -146,45 +150,88 @@ class Worker:
             after = self._jobs.get(job.id)
             told.ended(after)
             if after is None:
-                forget_files(self._settings, job.id)
-            elif after.state in ENDED:
-                forget_inputs(self._settings, job.id)
+                files.forget(self._settings, job.id)
+            else:
+                files.tidy(self._settings, after)
         return True
 
     def _do(self, job: Job) -> None:
-        folder = folder_of(self._settings, job.id)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        workspace = self._workspace
-        if job.attempts > 1:
-            recover(workspace.home, workspace.registry, workspace.ledger)
-            if (done := self._made_before(folder)) is not None:
-                self._jobs.end(job, RELEASED, **done)
-                return
+        if self._settled(job):
+            return
         if job.cancel:  # of a release that was complete it is too late
             self._jobs.end(job, CANCELLED)
             return
-        for left in folder.glob("out-*"):
-            left.unlink()
+        try:
+            with (
+                self._alive(job) as pulse,
+                files.workplace(self._settings, job, asked.suffix(job.request)) as place,
+            ):
+                self._make(job, place, pulse)
+        except NotThere:
+            self._jobs.end(job, FAILED, error=NO_INPUT)
+        except ObjectsError as error:
+            _log.warning("%s", error)
+            if job.attempts >= MAX_ATTEMPTS:
+                self._jobs.end(job, FAILED, error=NO_STORE)
+            else:  # whoever is free then takes it again
+                self._jobs.beat(job, stage="waiting for storage", lease_s=LATER_S)
+
+    def _settled(self, job: Job) -> bool:
+        """Whether an earlier attempt decided it: by a release whose worker died before it could
+        say so, or by too many deaths. Raises Lost while a release may still become one."""
+        if job.attempts == 1:
+            return False
+        workspace = self._workspace
+        recover(workspace.home, workspace.registry, workspace.ledger)
+        if job.release_id is not None:
+            match workspace.ledger.status(job.release_id):
+                case "released":
+                    self._report(job, job.release_id, job.output)
+                    return True
+                case "intent":  # its worker lives, or its machine is not yet known to be gone
+                    raise Lost(job.id)
+        if job.attempts > MAX_ATTEMPTS:
+            self._jobs.end(job, FAILED, error=DIED)
+            return True
+        return False
+
+    def _report(self, job: Job, release_id: str, output: str | None) -> None:
+        record = self._workspace.registry.get(release_id)
+        decision = dict(record.decision) if record is not None else None
+        self._jobs.end(job, RELEASED, output=output, release_id=release_id, decision=decision)
+
+    def _make(self, job: Job, place: files.Workplace, pulse: _Pulse) -> None:
+        workspace = self._workspace
         identity = self._people.of_user(job.user_id, job.team)
-        given = visible(self._workspace.home.consent, job)
-        with self._alive(job) as pulse, events.Stages("job") as stages:
-            pulse.consents = tuple(job.request.get("consent_ids", ()))
+        given = visible(workspace.home.consent, job)
+        pulse.consents = consents_of(job)
+
+        def keep(stage: Stage) -> None:
+            place.keep(stage)
+            self._jobs.keeping(job, stage.release_id, place.output)
+
+        with events.Stages("job") as stages:
             try:
                 if identity is None:
                     raise AvsafeError("The user is no longer in the team.")
                 wanted = asked.request(
                     dict(job.request) | {"consent_ids": given},
                     identity.principal,
-                    folder,
+                    place.folder,
                     job.approval,
                 )
                 made = gate.generate(
                     wanted,
-                    folder / f"out-{job.attempts}{asked.suffix(job.request)}",
+                    place.folder / place.output,
                     workspace_of(workspace, identity.daily_quota),
                     progress=events.each(pulse.progress, stages),
                     cancelled=pulse.cancelled,
+                    keep=keep,
                 )
+            except (Lost, ObjectsError):
+                raise
+            except Withdrawn:
+                self._jobs.end(job, DENIED, error=REVOKED)
             except (Denied, NeedsReview) as error:
                 state, decision = DENIED if isinstance(error, Denied) else REVIEW, error.decision
                 self._jobs.end(job, state, error=refusal(decision), decision=_plain(decision))
@@ -203,32 +250,23 @@ class Worker:
                     self._jobs.end(job, CANCELLED)
             except AvsafeError as error:
                 root = self._settings.home.root
-                problem = {"code": _code(error), "message": told(error, root)}
-                self._jobs.end(job, FAILED, error=problem)
+                self._failed(job, {"code": _code(error), "message": told(error, root)})
             except Exception as error:
-                _log.error("job %s failed: %s", job.id, where(error))
-                problem = {"code": "internal_error", "message": type(error).__name__}
-                self._jobs.end(job, FAILED, error=problem)
+                events.failed("job", error)
+                self._failed(job, {"code": "internal_error", "message": type(error).__name__})
             else:
-                self._jobs.end(
-                    job,
-                    RELEASED,
-                    output=made.path.name,
-                    release_id=made.release_id,
-                    decision=_plain(made.decision),
-                )
+                if place.elsewhere:  # a stamp in later times would miss the store's copy
+                    outbox.forget(workspace.home.keys, made.manifest_id)
+                self._report(job, made.release_id, made.path.name)
 
-    def _made_before(self, folder: Path) -> dict[str, Any] | None:
-        """The release that an earlier attempt completed before its worker died."""
-        for path in sorted(folder.glob("out-*")):
-            record = self._workspace.registry.by_sha256(sha256_of(path))
-            if record is not None:
-                return {
-                    "output": path.name,
-                    "release_id": record.release_id,
-                    "decision": dict(record.decision),
-                }
-        return None
+    def _failed(self, job: Job, error: dict[str, Any]) -> None:
+        """It failed, unless that was after its release: nothing takes that back."""
+        noted = self._jobs.get(job.id)
+        release_id = noted.release_id if noted is not None else None
+        if release_id is not None and self._workspace.ledger.status(release_id) == "released":
+            self._report(job, release_id, noted and noted.output)
+        else:
+            self._jobs.end(job, FAILED, error=error)
 
     @contextmanager
     def _alive(self, job: Job) -> Iterator[_Pulse]:
@@ -324,13 +362,6 @@ def visible(consents: Path, job: Job) -> list[str]:
     return found
 
 
-def of_team(granted_by: str, team: str) -> bool:
-    """Whether who entered a consent (``team/name``, or a name of the installation's own) did so
-    for this team too."""
-    given, slash, _ = granted_by.partition("/")
-    return not slash or given == team
-
-
 def workspace_of(workspace: Workspace, daily_quota: int | None) -> Workspace:
     """With the team's quota, where it has one."""
     from dataclasses import replace
@@ -348,26 +379,6 @@ def refusal(decision: Decision) -> dict[str, Any]:
     }
 
 
-def released_file(settings: Settings, job: Job) -> Path | None:
-    """What a job released, while it is kept."""
-    if job.state != RELEASED or job.output is None:
-        return None
-    path = folder_of(settings, job.id) / job.output
-    return path if path.is_file() else None
-
-
-def forget_files(settings: Settings, job_id: str) -> None:
-    """Remove what a job left on disk."""
-    shutil.rmtree(folder_of(settings, job_id), ignore_errors=True)
-
-
-def forget_inputs(settings: Settings, job_id: str) -> None:
-    """Remove the files that were given to a job: portraits and voices are not kept after its
-    end."""
-    for path in folder_of(settings, job_id).glob("in-*"):
-        path.unlink(missing_ok=True)
-
-
 def _plain(decision: Decision) -> dict[str, Any]:
     return {
         "effect": str(decision.effect),
@@ -376,6 +387,7 @@ def _plain(decision: Decision) -> dict[str, Any]:
         "obligations": [str(one) for one in decision.obligations],
         "risk": dict(decision.risk),
         "appeal": decision.appeal,
+        "proposals": list(decision.details.get("proposals", ())),
     }
 
 
