@@ -125,6 +125,7 @@ def serve_from(fd: int) -> None:
     config = uvicorn.Config(
         "avsafe.server.app:from_environment",
         factory=True,
+        http="h11",  # bounds the headers of a request (64 kB); the faster parser does not
         # Behind a proxy its own log of requests is the better one; addresses are personal data.
         access_log=False,
         server_header=False,
