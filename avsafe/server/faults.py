@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi.responses import JSONResponse, Response
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from avsafe.server import pages
 from avsafe.server.observed import events
@@ -40,6 +40,8 @@ class Faults:
 
         try:
             await self._app(scope, receive, sent)
+        except ClientDisconnect:
+            return
         except Exception as error:
             if scope["type"] != "http":
                 raise
