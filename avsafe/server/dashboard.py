@@ -34,7 +34,7 @@ LISTED = 50
 STATES = (QUEUED, RUNNING, REVIEW, RELEASED, DENIED, FAILED, CANCELLED)
 _RECENT, _WAITING = 6, 5
 _PICTURES = (".mp4", ".png")
-_STILL = "still.webp"
+_STILL = files.STILL
 _DECODERS = 2  # stills that are made at once in one server process
 
 

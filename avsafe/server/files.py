@@ -3,6 +3,7 @@
     jobs/JOB/in-ROLE           as it was given; goes when the job ends
     jobs/JOB/out-ATTEMPT.mp4   signed; served when the job says that it was released
     jobs/JOB/out-ATTEMPT.mp4.c2pa
+    jobs/JOB/still.webp
 
 Where the store is a folder of this machine, a worker makes a job right there. Else it works in a
 folder in ``work/`` of the state folder, and puts what it signed into the store before anything
@@ -33,6 +34,7 @@ from avsafe.staging import STAGED, Stage
 
 _log = logging.getLogger(__name__)
 JOBS = "jobs"
+STILL = "still.webp"  # of a release, made when a page first shows it
 WORK = "work"  # in the state folder
 _BEGINS_S = 60.0  # a scratch folder gets its lock within that
 _ORPHAN = timedelta(hours=1)  # files are put before their job is queued
@@ -217,9 +219,11 @@ def _swept(
 
 
 def _is_of(key: str, output: str | None) -> bool:
-    """Whether it is the release of a job, its sidecar, or still waits for its name."""
+    """Whether it is the release of a job or belongs to it, or still waits for its name."""
     name = key.rpartition("/")[2]
-    return name.startswith(STAGED) or (output is not None and name in (output, f"{output}.c2pa"))
+    if name.startswith(STAGED):
+        return True
+    return output is not None and name in (output, f"{output}.c2pa", STILL)
 
 
 @contextmanager
