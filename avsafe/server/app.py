@@ -28,6 +28,7 @@ from avsafe.server.gateway import gateway
 from avsafe.server.observed import events, traces
 from avsafe.server.observed.middleware import Observed
 from avsafe.server.plain import error_json, told, verdict_json
+from avsafe.server.reviews import review_routes
 from avsafe.server.scratch import sweep
 from avsafe.server.settings import Settings
 from avsafe.server.speech import speech
@@ -52,7 +53,7 @@ _SHORT = ("/matches/byBinding", "/api/reviews")
 _SHORT_BYTES, _SHORT_S = 64 * 1024, 30.0
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
         "media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
         "frame-ancestors 'none'"
     ),
@@ -234,6 +235,7 @@ def create_app(settings: Settings) -> FastAPI:
     if database is not None:
         gateway(app, settings, database)
         speech(app, settings, database)
+        review_routes(app, settings, database)
         team_pages(app, settings, database)
 
     # ------------------------------------------------------------ for whoever runs it

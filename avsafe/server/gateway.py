@@ -1,8 +1,8 @@
-"""The gateway: the OpenAI shapes of video and image generation, in front of the gate.
+"""The gateway: the OpenAI shapes of video and image generation, in front of the gate (speech is in
+``server.speech``).
 
     POST /v1/videos, GET /v1/videos, GET /v1/videos/{id}, GET /v1/videos/{id}/content,
     POST /v1/videos/{id}/cancel, DELETE /v1/videos/{id}, POST /v1/images/generations, GET /v1/models
-    GET /api/reviews, POST /api/reviews/{id}       the review queue
     GET /api/whoami
 
 A denial is an error with the rule's stable id as its code, its reason and where to appeal. Jobs are
@@ -14,21 +14,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel, Field
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from avsafe import plugins
-from avsafe.errors import UnreadableMedia, UsageError
-from avsafe.media import MIME_BY_SUFFIX
+from avsafe.errors import ObjectsError, UnreadableMedia, UsageError
 from avsafe.registry.database import Database
-from avsafe.server import asked, pages, worker
+from avsafe.server import asked, files, ranges
+from avsafe.server.decisions import Decisions
 from avsafe.server.jobs import (
     CANCELLED,
     DENIED,
@@ -47,25 +46,17 @@ from avsafe.server.jobs import (
     new_id,
 )
 from avsafe.server.people import GENERATE, Identity, NotAllowed, NotAuthenticated, People
-from avsafe.server.people import REVIEW as MAY_REVIEW
 from avsafe.server.settings import Settings
 from avsafe.server.uploads import BadUpload, received
+from avsafe.server.waiting import NotMade, failure, key_of, made
 
+_log = logging.getLogger(__name__)
 STATUS = {
     QUEUED: "queued", RUNNING: "in_progress", REVIEW: "queued", RELEASED: "completed",
     DENIED: "failed", FAILED: "failed", CANCELLED: "failed",
 }  # fmt: skip
 _LONGEST_JSON = 1 << 20
 _JSON_S = 30.0
-_LOOK_S = 0.2
-
-
-class Review(BaseModel):
-    """A reviewer's decision."""
-
-    decision: Literal["approve", "deny"]
-    reason: str = Field(min_length=1, max_length=2000)
-    rules: list[str] | None = Field(None, description="that were looked at; others stop it")
 
 
 async def identity(request: Request) -> Identity:
@@ -82,8 +73,10 @@ Who = Annotated[Identity, Depends(identity)]
 
 def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
     """Add the routes to the service."""
+    files.store_of(settings)  # complains here of an address that is none
     jobs = Jobs(database)
     app.state.people = People(database)
+    decisions = Decisions(settings, database)
     router = APIRouter()
 
     async def mine(video_id: str, who: Identity) -> Job:
@@ -100,17 +93,14 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         parameters, and files portrait, voice, video, audio, image, mask. The header
         Idempotency-Key makes a repeated call harmless."""
         who.must(GENERATE)
-        key = request.headers.get("idempotency-key") or None
-        if key is not None and len(key) > 255:
-            raise UsageError("An idempotency key has at most 255 letters.")
+        key = key_of(request.headers)
         await asyncio.to_thread(_room, jobs, who.team, settings.team_jobs)
         async with _asked(request, settings) as (fields, form):
             wanted = await asyncio.to_thread(asked.video, fields, settings.offered, form)
             job_id = new_id()
-            folder = worker.folder_of(settings, job_id)
 
             def add() -> tuple[Job, bool]:
-                asked.keep_inputs(wanted, form, folder)
+                files.keep_inputs(settings, job_id, wanted, form)
                 return jobs.add(
                     who.account.id, who.team, VIDEOS, wanted,
                     idempotency_key=key, job_id=job_id, most=settings.team_jobs,
@@ -119,10 +109,10 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
             try:
                 job, fresh = await asyncio.to_thread(add)
             except BaseException:
-                worker.forget_files(settings, job_id)
+                await asyncio.to_thread(files.forget, settings, job_id)
                 raise
             if not fresh:
-                worker.forget_files(settings, job_id)
+                await asyncio.to_thread(files.forget, settings, job_id)
         return JSONResponse(video_json(job, settings))
 
     @router.get("/v1/videos")
@@ -153,31 +143,31 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         """One video: its status, progress, and the error with its stable code."""
         return video_json(await mine(video_id, who), settings)
 
-    @router.get("/v1/videos/{video_id}/content", response_class=FileResponse)
+    @router.get("/v1/videos/{video_id}/content", response_class=StreamingResponse)
     async def content(
+        request: Request,
         video_id: str,
         who: Who,
         variant: Literal["video", "thumbnail"] = "video",
     ) -> Response:
-        """The released file, signed and marked; or a still of it."""
+        """The released file, signed and marked, or a range of it; or a still of it."""
         job = await mine(video_id, who)
         if job.state != RELEASED:
             raise Conflict(f"The video is not there yet ({STATUS[job.state]}).")
-        path = worker.released_file(settings, job)
-        if path is None:
+        kept = await asyncio.to_thread(files.released, settings, job)
+        if kept is None:
             raise NoSuchJob("The file is kept no longer.")
         if variant == "thumbnail":
-            still = await asyncio.to_thread(pages.still, path)
+            still = await asyncio.to_thread(files.still, settings, kept)
             return Response(still, media_type="image/webp")
-        kind = MIME_BY_SUFFIX[path.suffix]
-        return FileResponse(path, media_type=kind, filename=f"{job.id}{path.suffix}")
+        return ranges.answer(request, kept, job.id)
 
     @router.post("/v1/videos/{video_id}/cancel")
     async def cancel(video_id: str, who: Who) -> dict[str, Any]:
         """Stop it: at once while it waits, within its next step while it runs."""
         who.must(GENERATE)
         job = await mine(video_id, who)
-        return video_json(await asyncio.to_thread(stop, jobs, settings, job.id), settings)
+        return video_json(await asyncio.to_thread(decisions.stop, job.id, who), settings)
 
     @router.delete("/v1/videos/{video_id}")
     async def delete(video_id: str, who: Who) -> dict[str, Any]:
@@ -186,39 +176,25 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         who.must(GENERATE)
         job = await mine(video_id, who)
         await asyncio.to_thread(jobs.delete, job.id)
-        await asyncio.to_thread(worker.forget_files, settings, job.id)
+        await asyncio.to_thread(files.forget, settings, job.id)
         return {"id": job.id, "object": "video.deleted", "deleted": True}
 
     # ------------------------------------------------------------ images
-
-    def add_picture(who: Identity, wanted: dict[str, Any]) -> Job:
-        return jobs.add(who.account.id, who.team, IMAGES, wanted, most=settings.team_jobs)[0]
 
     @router.post("/v1/images/generations", openapi_extra=_IMAGE_BODY)
     async def images(request: Request, who: Who) -> Response:
         """Pictures, signed and marked, as base64 PNG. Waits until they are made."""
         who.must(GENERATE)
-        fields = await _json(request)
+        key = key_of(request.headers)
+        fields = await json_body(request)
         wanted = await asyncio.to_thread(asked.image, fields, settings.offered)
         found = []
         for number in range(asked.count(fields)):
             one = wanted | {"seed": wanted["seed"] + number}
-            job = await asyncio.to_thread(add_picture, who, one)
-            try:
-                job = await _ended(jobs, job, settings.wait_s)
-                if job.state in (QUEUED, RUNNING):
-                    late = failure("busy", "It was not made in time: nobody works here, or too "
-                                   "many jobs wait. Try again later.", 503,
-                                   kind="generation_error")  # fmt: skip
-                    late.headers["Retry-After"] = "60"
-                    return late
-                path = worker.released_file(settings, job)
-                if path is None:
-                    return _refused(job)
-                data = await asyncio.to_thread(path.read_bytes)
-                found.append({"b64_json": base64.b64encode(data).decode(), "revised_prompt": None})
-            finally:
-                await asyncio.shield(asyncio.to_thread(_leave, jobs, settings, job))
+            its = key and f"{key}/{number}"
+            async with made(jobs, settings, who, IMAGES, one, its) as picture:
+                data = await asyncio.to_thread(picture.path.read_bytes)
+            found.append({"b64_json": base64.b64encode(data).decode(), "revised_prompt": None})
         return JSONResponse({"created": int(time.time()), "output_format": "png", "data": found})
 
     # ------------------------------------------------------------ what there is, who asks
@@ -250,29 +226,6 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
             "scopes": sorted(who.scopes), "suspended": principal.suspended,
         }  # fmt: skip
 
-    # ------------------------------------------------------------ reviews
-
-    @router.get("/api/reviews")
-    async def reviews(who: Who) -> dict[str, Any]:
-        """The team's requests that wait for a reviewer, the oldest first."""
-        who.must(MAY_REVIEW)
-        found = await asyncio.to_thread(
-            lambda: jobs.list(who.team, limit=100, newest_first=False, states=(REVIEW,))
-        )
-        return {"object": "list", "data": [review_json(job) for job in found]}
-
-    @router.post("/api/reviews/{video_id}")
-    async def review(video_id: str, review: Review, who: Who) -> dict[str, Any]:
-        """Approve or deny, with a reason; nobody reviews a request of their own."""
-        who.must(MAY_REVIEW)
-        job = await mine(video_id, who)
-        approved = review.decision == "approve"
-        done = await asyncio.to_thread(
-            reviewed, jobs, settings, job, who,
-            approved=approved, reason=review.reason, seen=review.rules,
-        )  # fmt: skip
-        return review_json(done)
-
     # ------------------------------------------------------------ errors
 
     @app.exception_handler(NotAuthenticated)
@@ -291,6 +244,10 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         answer.headers["Retry-After"] = "60"
         return answer
 
+    @app.exception_handler(NotMade)
+    async def not_made(_: Request, error: NotMade) -> Response:
+        return error.answer
+
     @app.exception_handler(NoSuchJob)
     async def no_job(_: Request, error: NoSuchJob) -> Response:
         return failure("not_found", str(error), 404)
@@ -298,6 +255,14 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
     @app.exception_handler(Conflict)
     async def conflict(_: Request, error: Conflict) -> Response:
         return failure("conflict", str(error), 409)
+
+    @app.exception_handler(ObjectsError)
+    async def no_store(_: Request, error: ObjectsError) -> Response:
+        _log.error("%s", error)
+        late = failure("storage_unavailable", "The files cannot be reached now. Try again later.",
+                       503, kind="server_error")  # fmt: skip
+        late.headers["Retry-After"] = "60"
+        return late
 
     @app.exception_handler(UnreadableMedia)
     async def unreadable(_: Request, error: UnreadableMedia) -> Response:
@@ -340,90 +305,10 @@ def video_json(job: Job, settings: Settings) -> dict[str, Any]:
     }
 
 
-def review_json(job: Job) -> dict[str, Any]:
-    """What a reviewer sees: the request, and why it waits."""
-    return {
-        "id": job.id,
-        "state": job.state,
-        "created_at": job.created_at.astimezone(UTC).isoformat(timespec="seconds"),
-        "request": {k: v for k, v in job.request.items() if k != "inputs"}
-        | {"inputs": [{"role": one["role"], "sha256": one["sha256"]}
-                      for one in job.request.get("inputs", ())]},
-        "decision": job.decision,
-        "approval": job.approval,
-    }  # fmt: skip
-
-
-def failure(code: str, message: str, status: int, *, kind: str = "invalid_request_error",
-            **more: Any) -> JSONResponse:  # fmt: skip
-    """An error in OpenAI's shape."""
-    body = {"message": message, "type": kind, "param": None, "code": code} | more
-    return JSONResponse({"error": body}, status)
-
-
-def _refused(job: Job) -> JSONResponse:
-    error = dict(job.error or {"code": job.state, "message": f"It ended as {job.state}."})
-    status = 403 if job.state in (DENIED, REVIEW) else 500 if job.state == FAILED else 409
-    more = {k: error[k] for k in ("rules", "appeal") if k in error} | {"state": job.state}
-    return failure(str(error["code"]), str(error["message"]), status, kind="policy_error"
-                   if status == 403 else "generation_error", **more)  # fmt: skip
-
-
 def _room(jobs: Jobs, team: str, most: int) -> None:
     """Raises TooMany, before a body is read."""
     if jobs.unfinished(team) >= most:
         raise TooMany(f"{most} jobs of this team have not ended: wait, or cancel some.")
-
-
-def stop(jobs: Jobs, settings: Settings, job_id: str) -> Job:
-    """Cancel a job; its inputs go with it, unless a worker still reads them."""
-    job = jobs.cancel(job_id)
-    _tidy(settings, job)
-    return job
-
-
-def reviewed(
-    jobs: Jobs, settings: Settings, job: Job, who: Identity, *,
-    approved: bool, reason: str, seen: Iterable[str] | None,
-) -> Job:  # fmt: skip
-    """End a review (``Jobs.decide``); inputs of what is denied go. Raises NotAllowed for a request
-    of one's own."""
-    if job.user_id == who.account.id:
-        raise NotAllowed("A request is reviewed by somebody else than who made it.")
-    done = jobs.decide(
-        job.id, approved=approved, reviewer=who.account.name, reason=reason, seen=seen
-    )
-    _tidy(settings, done)
-    return done
-
-
-def _tidy(settings: Settings, job: Job) -> None:
-    if job.state in ENDED:
-        worker.forget_inputs(settings, job.id)
-
-
-async def _ended(jobs: Jobs, job: Job, within_s: float) -> Job:
-    """The job when it has ended or waits for review, or as it is when time is up."""
-    until = time.monotonic() + within_s
-    while True:
-        found = await asyncio.to_thread(jobs.get, job.id)
-        if found is None:
-            return job
-        if found.state in (*ENDED, REVIEW) or time.monotonic() > until:
-            return found
-        await asyncio.sleep(_LOOK_S)
-
-
-def _leave(jobs: Jobs, settings: Settings, job: Job) -> None:
-    """A picture is handed over at once: nothing of its job stays, whoever hung up meanwhile."""
-    try:
-        if job.state not in (*ENDED, REVIEW):
-            job = jobs.cancel(job.id)
-        if job.state in ENDED:
-            jobs.delete(job.id)
-            worker.forget_files(settings, job.id)
-    except UsageError:
-        pass  # it ended in between; the sweep takes it
 
 
 @asynccontextmanager
@@ -431,7 +316,7 @@ async def _asked(request: Request, settings: Settings) -> AsyncIterator[tuple[di
     """Fields and files of a request: JSON, or a form."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
-        yield await _json(request), None
+        yield await json_body(request), None
         return
     async with received(
         request, settings.uploads, max_bytes=settings.max_upload_bytes, within_s=settings.receive_s,
@@ -440,7 +325,8 @@ async def _asked(request: Request, settings: Settings) -> AsyncIterator[tuple[di
         yield dict(form.texts), form
 
 
-async def _json(request: Request) -> dict[str, Any]:
+async def json_body(request: Request) -> dict[str, Any]:
+    """The JSON object of a request, bounded in length and time. Raises BadUpload, UsageError."""
     body = bytearray()
     try:
         async with asyncio.timeout(_JSON_S):

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from avsafe.errors import AvsafeError
+from avsafe.errors import AvsafeError, ObjectsError
 from avsafe.registry.database import Database
 from avsafe.server import asked, pages
 from avsafe.server.jobs import TooMany
@@ -113,6 +113,7 @@ class Visits:
                 return self.show(visit, "team_error.html", status=error.status, message=said)
             except AvsafeError as error:
                 status = 429 if isinstance(error, TooMany) else 400
+                status = 503 if isinstance(error, ObjectsError) else status
                 said = told(error, self.settings.home.root)
                 return self.show(visit, "team_error.html", status=status, message=said)
 
