@@ -111,6 +111,8 @@ def test_nothing_personal_is_told(tmp_path, heard, spans, monkeypatch):
         "metrics": generate_latest(numbers.registry).decode().splitlines(),
         "lines": heard.lines,
     }
+    assert 'avsafe_verdicts_total{label="unreadable"}' in "\n".join(told["metrics"])
+    assert not [line for line in heard.lines if "unreadable" in line]  # counted, not written down
     for what, texts in told.items():
         for text in texts:
             for secret in NOT_SAID:

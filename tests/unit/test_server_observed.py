@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
+import socket
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from sqlalchemy import update
@@ -120,6 +124,40 @@ def test_the_trace_of_a_job_is_its_name(spans):
     assert first.links[0].context.span_id == asked.get_span_context().span_id
     assert request.links[0].context.trace_id == first.context.trace_id
     assert request.context.trace_id != first.context.trace_id
+
+
+def test_a_collector_is_sent_what_happened():
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    got = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            got.append((self.path, ExportTraceServiceRequest.FromString(body)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_args):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with traces.sending(f"http://127.0.0.1:{server.server_port}/", "worker"):
+            with traces.span("job"):
+                pass
+            assert traces.now() is not None
+        server.shutdown()
+    assert traces.now() is None
+    ((path, told),) = got
+    (group,) = told.resource_spans
+    about = {one.key: one.value.string_value for one in group.resource.attributes}
+    assert path == "/v1/traces"
+    assert about["service.name"] == "avsafe-worker"
+    assert socket.gethostname() not in about.values()
+    assert [span.name for span in group.scope_spans[0].spans] == ["job"]
 
 
 def test_a_span_of_an_error_has_its_kind(spans):

@@ -16,7 +16,7 @@ from avsafe.server.plain import where
 
 # What a line may tell beside its event. All are numbers, or words of a fixed or small set.
 FIELDS = (
-    "method", "route", "status", "seconds", "label", "code", "state", "task", "generator",
+    "method", "route", "status", "seconds", "code", "state", "task", "generator",
     "attempt", "effect", "rules", "stage", "pid", "count",
 )  # fmt: skip
 _LONGEST = 300
