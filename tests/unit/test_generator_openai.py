@@ -216,11 +216,13 @@ def test_images_made_and_changed(server, files):
 
 
 def test_speech_alone_and_under_a_video(server, files):
-    raw = check_generator(
-        OpenAICompatible(), ask(server, Task.VIDEO_TO_AUDIO, "hello", voice="ash")
-    )
+    spoken = ask(server, Task.TEXT_TO_SPEECH, "hello", voice="ash", speed=1.5, instructions="Sad.")
+    raw = check_generator(OpenAICompatible(), spoken)
     assert raw.kind is Kind.AUDIO
-    assert json.loads(server.body("/v1/audio/speech"))["voice"] == "ash"
+    assert json.loads(server.body("/v1/audio/speech")) == {
+        "input": "hello", "model": "m", "voice": "ash", "speed": 1.5, "instructions": "Sad.",
+        "response_format": "wav",
+    }  # fmt: skip
     clip = input_of(files, "clip.mp4", "video")
     raw = generate(ask(server, Task.VIDEO_TO_AUDIO, "hello", inputs=[clip]))
     assert raw.kind is Kind.VIDEO
@@ -228,6 +230,20 @@ def test_speech_alone_and_under_a_video(server, files):
     assert whole.shape[1] / raw.rate_hz == pytest.approx(raw.frame_count / raw.frame_rate, abs=0.01)
     assert np.abs(whole[:, : raw.rate_hz // 3]).max() > 0.05
     assert np.abs(whole[:, -raw.rate_hz // 20 :]).max() == 0  # 0.4 s of speech in 0.5 s
+
+
+def test_what_speech_would_leave_undone_is_refused(server, files):
+    picture = input_of(files, "picture.png", "image")
+    voice = input_of(files, "speech.wav", "voice")
+    for request, why in (
+        (ask(server, Task.TEXT_TO_SPEECH, "hello", inputs=[voice]), "sends no recording"),
+        (ask(server, Task.TEXT_TO_SPEECH, "hello", duration_s=3), "no negative prompt, length"),
+        (ask(server, Task.TEXT_TO_SPEECH, "hello", speed=5), "from 0.25 to 4"),
+        (ask(server, Task.IMAGE_TO_VIDEO, inputs=[picture], instructions="Sad."), "for speech"),
+        (ask(server, Task.VIDEO_TO_AUDIO, "hello"), "text-to-speech is speech alone"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            generate(request)
 
 
 def test_speech_longer_than_its_video_is_not_cut(server, files, tmp_path):

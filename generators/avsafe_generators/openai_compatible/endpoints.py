@@ -107,8 +107,7 @@ def speech(
 ) -> dict[str, Any]:
     """The prompt, spoken. Raises GeneratorFailed, Cancelled."""
     body = {"input": request.prompt, "voice": given["voice"], "response_format": "wav"}
-    if given["model"]:
-        body["model"] = given["model"]
+    body |= {name: given[name] for name in ("model", "speed", "instructions") if given[name]}
     client.save("audio/speech", target, media="audio", body=body)
     return {"voice": given["voice"]}
 

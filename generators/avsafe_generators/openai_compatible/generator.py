@@ -33,11 +33,13 @@ from avsafe_generators.listed import Listed
 
 TASKS = (
     Task.TEXT_TO_IMAGE, Task.TEXT_TO_VIDEO, Task.IMAGE_TO_VIDEO, Task.STYLIZE_VIDEO,
-    Task.EDIT_VIDEO, Task.VIDEO_TO_AUDIO,
+    Task.EDIT_VIDEO, Task.VIDEO_TO_AUDIO, Task.TEXT_TO_SPEECH,
 )  # fmt: skip
 _OF_A_REQUEST: dict[str, asking.Knob] = {
     "model": asking.Text("", max_chars=200),
     "voice": asking.Text("alloy", max_chars=100),
+    "speed": asking.Number(0.25, 4, None),
+    "instructions": asking.Text("", max_chars=8000),
     "steps": asking.Number(1, 1000, None, whole=True),
     "guidance": asking.Number(0, 100, None),
     "fps": asking.Number(1, 240, None, whole=True),
@@ -56,9 +58,14 @@ _IN_THE_FILE: dict[str, type] = {
     "base_url": str, "key_env": str, "insecure": bool, "dialect": str, "timeout_s": float,
     "max_mib": int, "model": str,
 }  # fmt: skip
-_KINDS = {Task.TEXT_TO_IMAGE: Kind.IMAGE, Task.VIDEO_TO_AUDIO: Kind.AUDIO}
+_KINDS = {
+    Task.TEXT_TO_IMAGE: Kind.IMAGE, Task.VIDEO_TO_AUDIO: Kind.AUDIO,
+    Task.TEXT_TO_SPEECH: Kind.AUDIO,
+}  # fmt: skip
 _SUFFIX = {Kind.IMAGE: ".png", Kind.AUDIO: ".wav", Kind.VIDEO: ".mp4"}
 _BEAT_S = 0.5
+_SOUND = Task.VIDEO_TO_AUDIO
+_WISHES = {"instructions"}  # in words, for the policy to read as it reads a prompt
 
 
 class OpenAICompatible:
@@ -70,7 +77,8 @@ class OpenAICompatible:
     ``parameters``: ``base_url`` (usually ends in /v1), ``model``, ``key_env`` (the *name* of an
     environment variable), ``timeout_s``, ``poll_s``, ``max_mib``, ``insecure``, ``dialect``
     (``extended`` also sends seed, negative prompt, ``steps``, ``guidance``, ``fps``,
-    ``num_frames``), ``voice``. With ``$AVSAFE_MODELS`` a request picks ``server`` of that file.
+    ``num_frames``); for speech ``voice``, ``speed``, ``instructions``. With ``$AVSAFE_MODELS`` a
+    request picks ``server`` of that file.
 
     Raises UsageError, GeneratorFailed (with the server's reason), Cancelled (the job is deleted).
     """
@@ -99,7 +107,7 @@ class OpenAICompatible:
             realism=terms.realism,
             max_duration_s=600.0,
             max_pixels=4096 * 4096,
-            controls=tuple(sorted({**_OF_A_REQUEST, **_OF_THE_OWNER, "server": None})),
+            controls=tuple(sorted(({*_OF_A_REQUEST, *_OF_THE_OWNER, "server"}) - _WISHES)),
             summary="Asks a server of yours that speaks OpenAI's interface; uses the network.",
             card="cards/openai-compatible.md",
         )
@@ -117,6 +125,7 @@ class OpenAICompatible:
 
         asking.refuse_other_tasks(request, self.info)
         given = self._given(request)
+        _refuse_useless(request, given)
         if not request.prompt.strip():
             raise UsageError(f"{request.task} needs a prompt: --prompt.")
         address = Address.parse(given["base_url"], given["key_env"], insecure=given["insecure"])
@@ -148,7 +157,7 @@ class OpenAICompatible:
             "seed_sent": given["dialect"] == "extended" and kind is not Kind.AUDIO,
         }
         raw = replace(raw, details={**raw.details, **about, **details})
-        return _under_video(request, raw, cancelled) if kind is Kind.AUDIO else raw
+        return _under_video(request, raw, cancelled) if request.task == _SOUND else raw
 
     def _given(self, request: GenerationRequest) -> dict[str, Any]:
         """The parameters, with what the owner of the machine has fixed."""
@@ -218,11 +227,20 @@ def _read(path: Path, folder: _Folder, host: str, kind: Kind, cancelled: Cancell
     )
 
 
+def _refuse_useless(request: GenerationRequest, given: Mapping[str, Any]) -> None:
+    """Raises UsageError for what would be left undone."""
+    if request.task is Task.TEXT_TO_SPEECH:
+        if request.inputs:
+            raise UsageError("The interface sends no recording: name a voice of the server.")
+        if request.negative_prompt.strip() or request.duration_s or request.width:
+            raise UsageError("Speech has no negative prompt, length or size.")
+    elif request.task != _SOUND and (given["speed"] is not None or given["instructions"]):
+        raise UsageError(f"speed and instructions are for speech, not for {request.task}.")
+
+
 def _under_video(request: GenerationRequest, raw: RawMedia, cancelled: Cancelled) -> RawMedia:
-    """The speech alone, or under the video of the request, followed by silence."""
-    media = asking.optional(request, "video")
-    if media is None:
-        return raw
+    """The speech under the video of the request, followed by silence."""
+    media = asking.media_in(request, "video", need="a video (text-to-speech is speech alone)")
     clip = asking.footage(media, max_duration_s=600.0, cancelled=cancelled)
     sound = np.concatenate(list(raw.samples or ()), axis=1)
     if clip.frame_count is None:
