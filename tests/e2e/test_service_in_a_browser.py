@@ -3,54 +3,17 @@ verify again, recovered. Screenshots go to $AVSAFE_SCREENSHOTS, when that names 
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import threading
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from avsafe import media
-from avsafe.home import Home
 from avsafe.media import EncodeSpec
-from avsafe.registry.database import Database
 from avsafe.server import worker
-from avsafe.server.app import create_app
-from avsafe.server.jobs import Jobs
-from avsafe.server.people import People
-from avsafe.server.settings import Settings
+from tests.browser_kit import Service, is_problem, log_in, shot
 
-playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-uvicorn = pytest.importorskip("uvicorn")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 PROMPT = "a red metal ball bouncing on grass"
-
-
-class Service:
-    """A running service with a worker on demand."""
-
-    def __init__(self, root: Path) -> None:
-        self.settings = Settings(home=Home(root), generate=True, detectors="none")
-        self.database = Database.open(self.settings.home.ensure().registry)
-        self.people, self.jobs = People(self.database), Jobs(self.database)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-        config = uvicorn.Config(create_app(self.settings), port=port, log_level="warning")
-        self.server = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
-        while not self.server.started:
-            time.sleep(0.05)
-
-    def close(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(timeout=20)
-        self.database.close()
 
 
 @pytest.fixture(scope="module")
@@ -60,43 +23,16 @@ def service(tmp_path_factory):
     running.close()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
 def page(browser):
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     opened = context.new_page()
     problems: list[str] = []
     opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on("console", lambda m: problems.append(m.text) if _is_problem(m) else None)
+    opened.on("console", lambda m: problems.append(m.text) if is_problem(m) else None)
     yield opened
     context.close()
     assert problems == []
-
-
-def _is_problem(message) -> bool:
-    """An answer with an error's status is no fault of the page; a blocked script or style is."""
-    return message.type == "error" and not message.text.startswith("Failed to load resource")
-
-
-def shot(page, name: str) -> None:
-    folder = os.environ.get("AVSAFE_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
-
-
-def log_in(page, service, key: str, language: str = "en") -> None:
-    page.goto(f"{service.address}/{language}/team/")
-    page.fill("input[name=key]", key)
-    page.click("main button")
-    page.wait_for_url(f"**/{language}/team/")
 
 
 def drop(page, service, path: Path, language: str = "en") -> str:
@@ -167,7 +103,7 @@ def test_a_form_of_another_session_does_nothing(service, page):
     page.click("button:has-text('Log out')")
     page.wait_for_selector(".alert")
     page.goto(f"{service.address}/en/team/")
-    assert "Jobs" in page.inner_text("h1")  # still logged in
+    assert "Team lab" in page.inner_text("h1")  # still logged in
 
 
 def test_a_consent_is_recorded_withdrawn_and_stops_what_waits(service, page, tmp_path):
@@ -211,6 +147,51 @@ def test_the_policy_before_and_after_an_edit(service, page):
     page.fill("textarea[name=base]", "permit (principal")
     page.click("main button:has-text('Try')")
     page.wait_for_selector(".alert")
+
+
+def test_what_a_file_says_of_itself_is_text(service, page, tmp_path):
+    """A browser runs no script out of a name, a signer or a program, and fetches nothing for it."""
+    from avsafe.provenance import keys, sign
+    from tests.provenance_kit import make_manifest, make_media
+
+    image, script = "<img src=/x onerror=hacked=1>", "<script>hacked=1</script>"
+    owner = keys.init(tmp_path / "keys", organization=image).folder
+    path = tmp_path / f"{image.replace('/', '')}.png"
+    manifest = make_manifest(mime="image/png", generator=script, generator_version="<svg onload=x>")
+    sign.sign_file(make_media(tmp_path / "a.png"), path, manifest, keys.load_signer(owner))
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    assert drop(page, service, path) == "Declared as AI-made"
+    for closed in page.locator("summary").all():
+        closed.click()
+    shown = page.inner_text("main")
+    assert image in shown
+    assert script in shown
+    assert page.evaluate("typeof hacked") == "undefined"
+    assert page.locator("main script, main img, main svg").count() == 0
+    assert not any(url.endswith("/x") for url in asked)
+    # The verdict is where the focus is, and the steps were told to who cannot see them.
+    assert page.evaluate("document.activeElement.id") == "verdict"
+    shot(page, "hostile-names")
+
+
+def test_an_address_is_asked_for_where_it_may_be(browser, tmp_path):
+    """The page's second form; an address that leads inside is refused in words."""
+    running = Service(tmp_path / "home", fetch=True)
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    page.goto(f"{running.address}/it/")
+    page.fill("input[name=url]", f"{running.address}/healthz")
+    page.click("#fetch button")
+    page.wait_for_selector("[role=alert]")
+    assert page.inner_text("[role=alert]").startswith("Non è l'indirizzo")  # another port than 443
+    page.fill("input[name=url]", "http://127.0.0.1/x.png")
+    page.click("#fetch button")
+    page.wait_for_selector("[role=alert]:has-text('Da quell')")
+    shot(page, "address-phone")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+    running.close()
 
 
 def test_without_scripts_the_page_works_as_well(service, browser, tmp_path):
