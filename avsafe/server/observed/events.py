@@ -150,7 +150,10 @@ class Attempt:
 
     def _tell(self, state: str) -> float:
         seconds = time.monotonic() - self._began
-        task, generator = str(self._job.request.get("task")), str(self._job.request.get("generator"))
+        task, generator = (
+            str(self._job.request.get("task")),
+            str(self._job.request.get("generator")),
+        )
         if (numbers := metrics.now()) is not None:
             numbers.job_seconds.labels(task, generator, state).observe(seconds)
         if self._span is not None:
