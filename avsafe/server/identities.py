@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from avsafe.errors import AvsafeError, UsageError
 from avsafe.registry.database import Database
@@ -25,15 +25,11 @@ from avsafe.server.people import account_where
 from avsafe.server.sessions import begin, hashed
 
 WITHIN = timedelta(minutes=10)  # of a login at the provider
-_MOST_LOGINS = 10_000  # under way at once
+_MOST_LOGINS = 10_000  # under way, beside the new one
 
 
 class Stale(AvsafeError):
     """No login of this browser is under way with that state."""
-
-
-class TooManyLogins(AvsafeError):
-    """More logins are under way than are kept."""
 
 
 class NoTeam(AvsafeError):
@@ -60,16 +56,14 @@ class Identities:
     def begin(self, browser: str, path: str) -> tuple[str, Login]:
         """A login of the browser that holds this cookie: its state, and what only we know.
 
-        Raises TooManyLogins.
+        Anybody may begin one, so there is a bound: the oldest gives way.
         """
         now, state = datetime.now(UTC), secrets.token_urlsafe(32)
         login = Login(secrets.token_urlsafe(32), secrets.token_urlsafe(48), path)
         with self._database.writing() as connection:
             connection.execute(delete(logins).where(logins.c.expires_at < now))
-            if connection.execute(select(func.count()).select_from(logins)).scalar_one() >= (
-                _MOST_LOGINS
-            ):
-                raise TooManyLogins("Too many logins are under way.")
+            oldest = select(logins.c.id).order_by(logins.c.expires_at.desc()).offset(_MOST_LOGINS)
+            connection.execute(delete(logins).where(logins.c.id.in_(oldest.limit(100))))
             connection.execute(
                 insert(logins).values(
                     id=hashed(state), browser=hashed(browser), nonce=login.nonce,

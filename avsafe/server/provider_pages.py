@@ -20,7 +20,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from avsafe.errors import UsageError
 from avsafe.registry.database import Database
 from avsafe.server import pages
-from avsafe.server.identities import WITHIN, Identities, NoTeam, Stale, TooManyLogins
+from avsafe.server.identities import WITHIN, Identities, NoTeam, Stale
 from avsafe.server.login import safe_path, set_cookie
 from avsafe.server.oidc import NotVerified, Provider, ProviderFailed
 from avsafe.server.sessions import Sessions
@@ -61,8 +61,6 @@ def provider_pages(app: FastAPI, settings: Settings, database: Database) -> None
         except ProviderFailed as error:
             _log.warning("a login failed: %s", error)
             return failed(language, "failed", 502)
-        except TooManyLogins:
-            return failed(language, "busy", 503)
         answer = RedirectResponse(there, 303)
         # Lax: the provider sends the browser back from another site.
         answer.set_cookie(

@@ -466,6 +466,20 @@ def test_an_answer_is_spent_once_in_the_same_instant(database_at):
             assert connection.execute(select(func.count()).select_from(logins)).scalar() == 0
 
 
+def test_so_many_logins_are_under_way_and_the_oldest_give_way(database_at, monkeypatch):
+    from avsafe.server import identities as module
+
+    monkeypatch.setattr(module, "_MOST_LOGINS", 3)
+    with Database.open(database_at) as database:
+        identities = Identities(database)
+        states = [identities.begin("browser", "/en/team/")[0] for _ in range(6)]
+        with database.reading() as connection:
+            assert connection.execute(select(func.count()).select_from(logins)).scalar() == 4
+        with pytest.raises(Stale):
+            identities.take(states[0], "browser")
+        assert identities.take(states[-1], "browser").path == "/en/team/"
+
+
 def test_of_logins_only_hashes_are_kept(place):
     browser = place.browser()
     state = parse_qs(urlsplit(place.to_provider(browser)).query)["state"][0]

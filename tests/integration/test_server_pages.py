@@ -189,9 +189,12 @@ def test_a_still_is_made_once_and_goes_with_its_release(place, busy, monkeypatch
     for address in (path, f"/en/team/jobs/{busy['sound']}/still", "/en/team/jobs/none/still"):
         who = other if address == path else http
         assert who.get(address).status_code == 404
+    folder = files.folder_of(place.settings, busy["picture"])
     files.tidy(place.settings, place.jobs.get(busy["picture"]))
-    left = [p.name for p in files.folder_of(place.settings, busy["picture"]).iterdir()]
-    assert left == ["out-1.png"]
+    assert sorted(p.name for p in folder.iterdir()) == ["out-1.png", "still.webp"]
+    files.forget(place.settings, busy["picture"])
+    assert not folder.exists()
+    assert http.get(path).status_code == 404
 
 
 def test_jobs_by_state_and_page_by_page(place, monkeypatch):
