@@ -37,10 +37,9 @@ from avsafe.errors import UsageError
 from avsafe.ledger import WITHDRAWN
 from avsafe.media import sha256_of
 from avsafe.protection import ProtectedPeople, ProtectedPerson
+from avsafe.recognition import Vectors
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from avsafe.home import Home
     from avsafe.registry.database import Database
 
@@ -177,7 +176,7 @@ class Consenting:
         return gone
 
     def _keep(
-        self, record_id: str, modality: str, vectors: NDArray, by: str, until: datetime | None
+        self, record_id: str, modality: str, vectors: Vectors, by: str, until: datetime | None
     ) -> None:
         model = recognition.model_of(recognition.embedder(modality))
         self.acts.note(EMBEDDED, record_id, by, modality=modality, model=model)
@@ -196,7 +195,8 @@ def opened(home: Home) -> Iterator[Consenting]:
 def receipt(record: ConsentRecord, embedding_kept: bool = False) -> dict[str, Any]:
     """What the person who consented is given: JSON-LD in the W3C Data Privacy Vocabulary, fields
     after ISO/IEC TS 27560."""
-    found = {
+    notices: list[dict[str, str]] = [{"dct:hasVersion": record.notice_version}]
+    found: dict[str, Any] = {
         "@context": {"dpv": "https://w3id.org/dpv#", "dct": "http://purl.org/dc/terms/"},
         "@type": "dpv:ConsentRecord",
         "dct:identifier": record.id,
@@ -205,7 +205,7 @@ def receipt(record: ConsentRecord, embedding_kept: bool = False) -> dict[str, An
         "dpv:hasPurpose": list(record.purposes),
         "dpv:isImplementedUsingTechnology": list(record.generators),
         "dpv:hasIndicationMethod": record.evidence_sha256,
-        "dpv:hasNotice": [{"dct:hasVersion": record.notice_version}],
+        "dpv:hasNotice": notices,
         "dct:created": record.created_at.isoformat(),
         "dct:valid": record.expires_at.isoformat(),
         "dpv:hasConsentStatus": "dpv:ConsentWithdrawn" if record.revoked_at else "dpv:ConsentGiven",
@@ -215,7 +215,7 @@ def receipt(record: ConsentRecord, embedding_kept: bool = False) -> dict[str, An
     if record.embedding_notice is not None:
         notice = {"dct:hasVersion": record.embedding_notice,
                   "dct:description": EMBEDDING_NOTICE[record.modality]}  # fmt: skip
-        found["dpv:hasNotice"].append(notice)
+        notices.append(notice)
         found["dpv:hasStorageCondition"] = {
             "dpv:hasPersonalData": "dpv:BiometricData",
             "dpv:hasTechnicalMeasure": "dpv:Encryption",
@@ -240,5 +240,5 @@ def _of(record: ConsentRecord) -> dict[str, Any]:
     }
 
 
-def _vectors(files: Sequence[Path], modality: str) -> NDArray:
+def _vectors(files: Sequence[Path], modality: str) -> Vectors:
     return recognition.enrol(files, recognition.embedder(modality))

@@ -12,18 +12,14 @@ import secrets
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from avsafe import home
 from avsafe.errors import AvsafeError, UsageError
-from avsafe.recognition import Known
+from avsafe.recognition import Known, Vectors
 from avsafe.registry.database import Database
 from avsafe.registry.schema import embeddings
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 KEY_FILE = "embedding.key"
 NEXT_KEY_FILE = "embedding.key.next"  # while rows are sealed anew
@@ -42,7 +38,7 @@ class Embeddings:
         self._database, self._keys = database, keys
 
     def put(
-        self, record_id: str, modality: str, model: str, vectors: NDArray,
+        self, record_id: str, modality: str, model: str, vectors: Vectors,
         expires_at: datetime | None,
     ) -> None:  # fmt: skip
         """Keep somebody's vectors (k, d); those of before are gone."""
@@ -150,7 +146,7 @@ def _bound(record_id: str, modality: str, model: str) -> bytes:
     return "\x1f".join(("avsafe-embedding-1", record_id, modality, model)).encode()
 
 
-def _seal(key: bytes, vectors: NDArray, record_id: str, modality: str, model: str) -> bytes:
+def _seal(key: bytes, vectors: Vectors, record_id: str, modality: str, model: str) -> bytes:
     import numpy as np
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -163,7 +159,7 @@ def _seal(key: bytes, vectors: NDArray, record_id: str, modality: str, model: st
 
 def _open(
     keys: dict[str, bytes], key_id: str, sealed: bytes, record_id: str, modality: str, model: str
-) -> NDArray:
+) -> Vectors:
     import numpy as np
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -14,15 +14,20 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avsafe import media, plugins
 from avsafe.errors import SandboxFailure, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from avsafe.types import LikenessEmbedder
+
+    Vectors = NDArray[np.float32]
+else:
+    Vectors = Any
 
 VARIABLE = "AVSAFE_EMBEDDERS"
 _MOST = 1024  # vectors of one file
@@ -32,8 +37,10 @@ _MOST = 1024  # vectors of one file
 class Seen:
     """The faces, or the voice, of one file. Never printed, logged or kept as it is."""
 
-    vectors: NDArray = field(repr=False)  # (k, d) float32
-    look: NDArray = field(repr=False)  # (k,) the picture of the clip that each was seen in
+    vectors: Vectors = field(repr=False)  # (k, d) float32
+    look: NDArray[np.int64] = field(
+        repr=False
+    )  # (k,) the picture of the clip that each was seen in
     looks: int  # pictures that were looked at
 
     @property
@@ -48,7 +55,7 @@ class Known:
     """Somebody in a gallery: a record and the vectors made from its files."""
 
     id: str
-    vectors: NDArray = field(repr=False)  # (k, d)
+    vectors: Vectors = field(repr=False)  # (k, d)
 
 
 def embedders(environment: Mapping[str, str] | None = None) -> dict[str, LikenessEmbedder]:
@@ -109,7 +116,7 @@ def look(path: Path, one: LikenessEmbedder) -> Seen:
     return Seen(vectors, at, looks)
 
 
-def enrol(paths: Iterable[Path], one: LikenessEmbedder) -> NDArray:
+def enrol(paths: Iterable[Path], one: LikenessEmbedder) -> Vectors:
     """The vectors (k, d) of somebody's own files, one for each. Raises UsageError for a file in
     which nobody, or more than one, is found."""
     import numpy as np
@@ -147,7 +154,7 @@ def _apart(seen: Seen, known: Known) -> list[float]:
     return [float(one) for one in between.min(axis=1)]
 
 
-def _counted(look: NDArray) -> tuple[int, list[int]]:
+def _counted(look: NDArray[np.int64]) -> tuple[int, list[int]]:
     import numpy as np
 
     values, counts = np.unique(look, return_counts=True)

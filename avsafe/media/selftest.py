@@ -200,3 +200,37 @@ class Spinning(Means):
 
     def frame(self, frame: Frame, time_s: float) -> None:
         spin(3600)
+
+
+class Patches:
+    """Stands in for a network that knows faces (``types.LikenessEmbedder``): each square of a
+    picture that lies on its side is a face, its mean colour who it is; black is nobody."""
+
+    picture: Picture = "rgb"
+
+    def __init__(self) -> None:
+        self._found: list[tuple[list[float], int]] = []
+        self._looks = 0
+
+    def start(self, media: Media) -> None:
+        pass
+
+    def frame(self, frame: Frame, time_s: float) -> None:
+        side = frame.shape[0]
+        for x in range(0, frame.shape[1] - side + 1, side):
+            colour = frame[:, x : x + side].mean((0, 1)) / 255
+            if colour.max() > 0.1:
+                self._found.append((colour.tolist(), self._looks))
+        self._looks += 1
+
+    def samples(self, block: Samples, rate_hz: int) -> None:
+        pass
+
+    def finish(self) -> Features:
+        import numpy as np
+
+        return {
+            "vectors": np.array([v for v, _ in self._found], np.float32).reshape(-1, 3),
+            "look": np.array([look for _, look in self._found], np.int64),
+            "looks": np.array([self._looks], np.int64),
+        }

@@ -35,14 +35,14 @@ class TeamConsents:
         self._consenting = Consenting(visits.settings.home, visits.database)
         self._jobs = Jobs(visits.database)
 
-    def list(self, team: str) -> list[ConsentRecord]:
+    def of_team(self, team: str) -> list[ConsentRecord]:
         """What was entered in the team, and what the installation itself recorded for all."""
         return [r for r in self._consenting.register.list() if of_team(r.granted_by, team)]
 
     async def page(self, visit: Visit) -> Response:
         now = datetime.now(UTC)
         team = visit.who.team
-        found = await asyncio.to_thread(self.list, team)
+        found = await asyncio.to_thread(self.of_team, team)
         kept = await asyncio.to_thread(self._consenting.embeddings.ids)
         rows = [
             {"record": record, "state": record.state(now), "own": "/" in record.granted_by,

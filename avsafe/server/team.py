@@ -90,7 +90,7 @@ class _Team:
         return {
             "models": [info for info in infos if info is not None],
             "tasks": sorted(plugins.DEFAULT_GENERATORS),
-            "consents": [r for r in self._consents.list(team) if r.state(now) == "live"],
+            "consents": [r for r in self._consents.of_team(team) if r.state(now) == "live"],
         }
 
     async def _create(self, visit: Visit, form: Form) -> Response:
@@ -222,7 +222,7 @@ class _Team:
 
     def _ours(self, team: str, ids: set[str]) -> frozenset[str]:
         """Releases, jobs and consents of the team among these."""
-        consents = {record.id for record in self._consents.list(team)}
+        consents = {record.id for record in self._consents.of_team(team)}
         jobs = self._jobs.released_by(team, ids) | self._jobs.of_team(team, ids)
         return jobs | (consents & ids)
 
