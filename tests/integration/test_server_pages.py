@@ -69,7 +69,8 @@ SCOPES = {
 }  # fmt: skip
 OPEN = {
     ("GET", "/"), ("GET", "/jobs"), ("GET", "/jobs/{job_id}"), ("GET", "/jobs/{job_id}/file"),
-    ("GET", "/consent/{record_id}"), ("GET", "/jobs/{job_id}/still"), ("GET", "/consent"), ("GET", "/consent/{record_id}/receipt"),
+    ("GET", "/jobs/{job_id}/still"), ("GET", "/consent"), ("GET", "/consent/{record_id}"),
+    ("GET", "/consent/{record_id}/receipt"),
     ("GET", "/policy"), ("POST", "/policy"), ("GET", "/reports"), ("GET", "/reports/{name}"),
     ("GET", "/keys"), ("POST", "/keys"), ("POST", "/keys/{key_id}/revoke"),
     ("POST", "/change"), ("POST", "/logout"),
