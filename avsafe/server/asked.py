@@ -51,6 +51,7 @@ _ELSEWHERE = {
 }
 MOST_CONSENTS = 50
 DEEPEST = 6  # lists and objects inside of parameters
+_MEMBER = re.compile(r"parameters\[([a-z][a-z0-9_]{0,59})\]")
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
 
@@ -58,6 +59,7 @@ def video(
     fields: Mapping[str, Any], offered: Collection[str], form: Form | None = None
 ) -> dict[str, Any]:
     """Body of ``POST /v1/videos``. Raises UsageError in the client's words."""
+    fields = _nested(fields)
     _known(fields, VIDEO_FIELDS)
     inputs = _inputs(form)
     task = _task(fields, {one["role"] for one in inputs})
@@ -136,7 +138,10 @@ def request(
     approved = None
     if approval is not None:
         approved = Approval(
-            approval["reviewer"], tuple(approval["rules"]), approval["reason"], approval["at"],
+            approval["reviewer"],
+            tuple(approval["rules"]),
+            approval["reason"],
+            approval["at"],
             tuple((sha256, consent) for sha256, consent in approval.get("binds", ())),
         )
     return GenerationRequest(
@@ -187,6 +192,21 @@ def _common(fields: Mapping[str, Any], task: Task, offered: Collection[str]) -> 
         "width": width,
         "height": height,
     }
+
+
+def _nested(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A form as OpenAI's client writes one: an object's members as ``parameters[NAME]``, a list as
+    ``consent_ids[]``, which the parser joined."""
+    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
+    for name, value in fields.items():
+        if match := _MEMBER.fullmatch(name):
+            members[match[1]] = value
+        else:
+            found["consent_ids" if name == "consent_ids[]" else name] = value
+    if members and "parameters" in found:
+        raise UsageError("parameters is given twice.")
+    return found | {"parameters": members} if members else found
 
 
 def _known(fields: Mapping[str, Any], known: frozenset[str]) -> None:

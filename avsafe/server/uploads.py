@@ -173,7 +173,10 @@ class Sink:
 
     def close_part(self) -> None:
         if self._file is None:
-            self.form.texts[self._field] = self._text.decode("utf-8", errors="replace")
+            text = self._text.decode("utf-8", errors="replace")
+            if self._field.endswith("[]") and self._field in self.form.texts:  # a list
+                text = f"{self.form.texts[self._field]},{text}"
+            self.form.texts[self._field] = text
             return
         self._file.close()
         self._file = None
