@@ -19,6 +19,7 @@ from avsafe import findings, media, panel, plugins
 from avsafe.errors import UnreadableMedia
 from avsafe.pipeline import FINGERPRINT, MARKS_OF_KIND, marks_wanted
 from avsafe.types import Evidence, Progress, Verdict, Watermarker, no_progress
+from avsafe.watermark import keyring
 from avsafe.workspace import Lookup
 
 
@@ -72,10 +73,12 @@ def _examine(
     probed, features = heard.examine(path, extractors, limits)  # 3
     progress(0.8, "marks")
     names = marks_wanted(probed.kind, sound=probed.audio is not None)
-    if (key := lookup.watermark_key) is None:
+    if not (keys := lookup.watermark_keys):
         found = [findings.no_key(n) for n in names]
     else:
-        detections = {n: markers[n].detect(features[f"watermark.{n}"], key) for n in names}
+        detections = {
+            n: keyring.detect(markers[n], features[f"watermark.{n}"], keys) for n in names
+        }
         algorithms = {n: markers[n].algorithm for n in names}
         progress(0.9, "fingerprint")
         with lookup.registry() as registry:

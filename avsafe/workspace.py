@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from avsafe.registry import Registry
 
 _log = logging.getLogger(__name__)
-WATERMARK_KEY = "watermark.key"
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ def open_workspace(
     from avsafe.provenance import keys
     from avsafe.registry import Registry
     from avsafe.staging import recover
+    from avsafe.watermark import keyring
 
     home = (home or Home.default()).ensure()
     policy = Policy.load(home.policy)
@@ -78,7 +78,7 @@ def open_workspace(
             ledger=ledger,
             signer=signer,
             anchors=keys.trust_anchors(home.keys),
-            watermark_key=home_.secret(home.keys, WATERMARK_KEY),
+            watermark_key=keyring.current(home.keys),
             timestamp_url=timestamp_url,
             daily_quota=daily_quota,
         )
@@ -105,9 +105,11 @@ class Lookup:
         return keys.own_anchors(self.home.keys)
 
     @property
-    def watermark_key(self) -> bytes | None:
-        path = self.home.keys / WATERMARK_KEY
-        return path.read_bytes() if path.exists() else None
+    def watermark_keys(self) -> tuple[bytes, ...]:
+        """The newest first."""
+        from avsafe.watermark import keyring
+
+        return keyring.ring(self.home.keys)
 
     @contextmanager
     def registry(self) -> Iterator[Registry | None]:

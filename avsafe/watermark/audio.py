@@ -15,9 +15,11 @@ Legend: ``c`` channels, ``n`` samples. docs/watermark-audio.md has the measured 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from avsafe.errors import CannotMark, UsageError
 from avsafe.types import Detection, Features, Kind, RawMedia
-from avsafe.watermark import audio_chips, audio_detect, audio_embed
+from avsafe.watermark import audio_chips, audio_detect, audio_embed, keyring
 from avsafe.watermark.audio_features import LevelMeter
 
 
@@ -58,6 +60,11 @@ class AudioWatermarker:
     def detect(self, features: Features, key: bytes) -> Detection:
         """Look for a mark of ``key`` in what the extractor gave; see ``audio_detect.detect``."""
         return audio_detect.detect(features, key)
+
+    def detect_any(self, features: Features, keys: Sequence[bytes]) -> Detection:
+        """``detect`` for each key until one is there; what depends on no key is done once."""
+        prepared = audio_detect.Prepared(features)
+        return keyring.among(audio_detect.search(prepared, key) for key in keys)
 
     def bit_error_rate(self, features: Features, key: bytes, payload: int) -> float:
         """Share of wrong coded bits, 0..1, at the alignment that fits ``payload`` best.

@@ -5,7 +5,7 @@ Legend: features are those of ``residual.TileExtractor``; ``j`` its bins of time
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from avsafe.errors import CannotMark, UsageError
 from avsafe.types import Detection, Features, Kind, RawMedia
-from avsafe.watermark import channel, locate
+from avsafe.watermark import channel, keyring, locate
 from avsafe.watermark.embed import TileEmbedder
 from avsafe.watermark.residual import BINS, CLIP, MAX_LONG_SIDE
 from avsafe.watermark.tile import ALGORITHM, PAYLOAD_BITS, Tile, tile_of_key
@@ -73,31 +73,16 @@ class VideoWatermarker:
         attempts together; 1.0 when no CRC32 fits. Features of a wrong kind or shape, or with values
         that are not finite, are left out and named in ``details["ignored"]``: they never raise.
         """
+        return self.detect_any(features, (key,))
+
+    def detect_any(self, features: Features, keys: Sequence[bytes]) -> Detection:
+        """``detect`` for each key until one is there; what depends on no key is done once."""
         ignored: list[str] = []
         views = list(_views(features, ignored))
         if not views:
             reason = "no usable frame (found: " + (", ".join(ignored) or "no residual") + ")"
             return Detection(False, None, 1.0, {"reason": reason, "ignored": ignored})
-        view, best = search(views, tile_of_key(key))
-        decoded, peak = best.decoded, best.peak
-        details = {
-            "sync_z": peak.z,
-            "sync_p_value": best.sync_p_value,
-            "crc_ok": decoded.crc_ok,
-            "correlation": decoded.correlation,
-            # vertical, horizontal, against the marked original
-            "scale": (peak.placement.a, peak.placement.b),
-            "turn_deg": float(np.degrees(peak.placement.turn)),
-            "mirrored": peak.placement.mirrored,
-            "hypotheses": best.hypotheses,
-            "attempts": best.attempts,
-            "view": view.name,
-            "frames": view.frames,
-            "ignored": ignored,
-        }
-        return Detection(
-            best.accepted, decoded.payload if best.accepted else None, best.p_value, details
-        )
+        return keyring.among(_detected(views, key, ignored) for key in keys)
 
     def bit_error_rate(self, features: Features, key: bytes, payload: int) -> float:
         """Share of the carried coded bits that are wrong at the best placement; 0.5 is chance.
@@ -113,6 +98,29 @@ class VideoWatermarker:
         parts = locate.data_parts(view.spectrum, tile, best.peak)
         coded = channel.encode(payload, PAYLOAD_BITS)[tile.place]
         return float(np.mean(parts * coded < 0))
+
+
+def _detected(views: list[View], key: bytes, ignored: list[str]) -> Detection:
+    view, best = search(views, tile_of_key(key))
+    decoded, peak = best.decoded, best.peak
+    details = {
+        "sync_z": peak.z,
+        "sync_p_value": best.sync_p_value,
+        "crc_ok": decoded.crc_ok,
+        "correlation": decoded.correlation,
+        # vertical, horizontal, against the marked original
+        "scale": (peak.placement.a, peak.placement.b),
+        "turn_deg": float(np.degrees(peak.placement.turn)),
+        "mirrored": peak.placement.mirrored,
+        "hypotheses": best.hypotheses,
+        "attempts": best.attempts,
+        "view": view.name,
+        "frames": view.frames,
+        "ignored": ignored,
+    }
+    return Detection(
+        best.accepted, decoded.payload if best.accepted else None, best.p_value, details
+    )
 
 
 @dataclass(eq=False)
