@@ -38,9 +38,7 @@ class Seen:
     """The faces, or the voice, of one file. Never printed, logged or kept as it is."""
 
     vectors: Vectors = field(repr=False)  # (k, d) float32
-    look: NDArray[np.int64] = field(
-        repr=False
-    )  # (k,) the picture of the clip that each was seen in
+    look: NDArray[np.int64] = field(repr=False)  # (k,) the picture that each was seen in
     looks: int  # pictures that were looked at
 
     @property

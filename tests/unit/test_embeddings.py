@@ -50,7 +50,7 @@ def test_what_was_sealed_opens_and_goes(store):
 
 
 def test_nothing_readable_is_on_disk_and_nothing_stays(tmp_path):
-    """The file, its write-ahead log and the journal hold neither the numbers nor, later, the row."""
+    """File and write-ahead log hold neither the numbers nor, later, the row."""
     with Database.open(tmp_path / "r.db") as database:
         kept = Embeddings(database, tmp_path / "keys")
         kept.put("c-secret-row", "face", "net/1", VECTORS, None)

@@ -35,7 +35,7 @@ _PADDING = 0.25
 PLACES = ((_PADDING + _PLACES) / (2 * _PADDING + 1) * SIDE).astype(np.float32)
 MIN_WIDTH = 40.0  # px of a face: below, what the network says of it is not known
 LOOKS_S = 0.5  # seconds between two looks at a video
-MOST_LOOKS = 16
+MOST_LOOKS = 8
 MOST_FACES = 8  # of one picture
 
 
