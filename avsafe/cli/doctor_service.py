@@ -233,7 +233,15 @@ def _queue(database: Database) -> Iterator[Finding]:
 
 
 def _provider(settings: Settings) -> Iterator[Finding]:
+    from avsafe.server.oidc import TEAMS, roles_by_group
+
     yield Finding("OpenID provider", True, f"{settings.oidc_issuer} (not asked)")
+    try:
+        groups = len(roles_by_group(settings.home.root / TEAMS))
+        told = f"{groups} groups" if groups else "no group: nobody can log in by one"
+        yield Finding("OpenID groups", groups > 0, told, "" if groups else f"Write {TEAMS}.")
+    except AvsafeError as error:
+        yield Finding("OpenID groups", False, str(error), "See docs/login.md.")
     if settings.oidc_client_secret_file:
         path = Path(settings.oidc_client_secret_file)
         missing = not path.is_file()
