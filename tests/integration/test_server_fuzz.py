@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 
 from avsafe.home import Home
 from avsafe.registry.database import Database
-from avsafe.server import gateway
+from avsafe.server import waiting
 from avsafe.server.app import create_app
 from avsafe.server.people import People
 from avsafe.server.settings import Settings
@@ -29,7 +29,7 @@ def test_no_answer_is_a_fault_of_ours(key_and_schema, monkeypatch):
     async def at_once(jobs, job, within_s):
         return jobs.cancel(job.id)
 
-    monkeypatch.setattr(gateway, "_ended", at_once)  # nobody makes pictures here
+    monkeypatch.setattr(waiting, "_ended", at_once)  # nobody makes pictures here
     key, schema = key_and_schema
     tried = set()
     for operation in schema.get_all_operations():
