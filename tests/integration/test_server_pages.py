@@ -117,6 +117,14 @@ def test_every_page_by_every_role(place):
         assert answer.headers["location"].startswith("/en/team/login")
 
 
+def test_without_a_provider_there_is_no_way_through_one(place):
+    nobody = TestClient(place.app, follow_redirects=False)
+    for method, path in (("GET", "login"), ("GET", "callback?state=a&code=b"), ("GET", "out"),
+                         ("POST", "backchannel")):  # fmt: skip
+        assert nobody.request(method, f"/auth/{path}").status_code == 404
+    assert "/auth/" not in nobody.get("/en/team/login").text
+
+
 def test_who_is_not_logged_in_comes_back_to_the_page(place):
     nobody = TestClient(place.app, follow_redirects=False)
     there = nobody.get("/it/team/ledger").headers["location"]
