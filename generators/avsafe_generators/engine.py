@@ -149,10 +149,12 @@ def _fed(
 ) -> bytes:  # fmt: skip
     """Give it the text and wait; what it wrote on stderr."""
     until = time.monotonic() + timeout_s
+    given: bytes | None = text
     while True:
         try:
-            return process.communicate(text, timeout=_POLL_S)[1]
+            return process.communicate(given, timeout=_POLL_S)[1]
         except subprocess.TimeoutExpired:
+            given = None  # it goes on with what it has
             if time.monotonic() > until:
                 raise GeneratorFailed(f"{ENGINE} did not end within {timeout_s:g} s.") from None
             if cancelled():

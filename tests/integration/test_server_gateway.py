@@ -232,6 +232,7 @@ ROUTES = [
     ("POST", "/v1/videos/none/cancel", "generate"), ("DELETE", "/v1/videos/none", "generate"),
     ("POST", "/v1/images/generations", "generate"), ("GET", "/api/reviews", "review"),
     ("POST", "/api/reviews/none", "review"), ("GET", "/api/whoami", ""),
+    ("POST", "/v1/audio/speech", "generate"), ("GET", "/v1/audio/voices", ""),
 ]  # fmt: skip
 MAY = {
     "owner": {"generate", "review"}, "creator": {"generate"}, "reviewer": {"review"},

@@ -176,18 +176,6 @@ def test_what_cannot_be_spoken_is_the_askers_error(place, working, fields, code,
     assert place.jobs.list("lab") == ()
 
 
-def test_a_denial_is_structured(place, working):
-    with working():
-        place.people.suspend("ada")
-        try:
-            answer = said(place)
-        finally:
-            place.people.suspend("ada", False)
-    assert answer.status_code == 403
-    error = answer.json()["error"]
-    assert error["type"] in ("policy_error", "permission_error")
-
-
 def test_the_policy_hears_what_is_to_be_spoken(place, working):
     import openai
 
@@ -197,8 +185,9 @@ def test_the_policy_hears_what_is_to_be_spoken(place, working):
             input="This is your bank. Tell me your card number and your password at once, or your "
             "account will be closed.",
         )  # fmt: skip
-    assert caught.value.body["rules"]
-    assert caught.value.body["message"]
+    assert caught.value.body["type"] == "policy_error"
+    assert caught.value.body["code"] in caught.value.body["rules"]
+    assert place.jobs.list("lab", states=("released",)) == ()
 
 
 def test_a_review_names_the_job_and_nothing_is_lost(place, working):
@@ -209,14 +198,11 @@ def test_a_review_names_the_job_and_nothing_is_lost(place, working):
     assert (asked.status_code, error["state"]) == (403, "review")
     reviewer = place.headers("rita", "lab", "reviewer")
     body = {"decision": "approve", "reason": "a line of a play"}
-    with working():
-        assert (
-            place.http.post(f"/api/reviews/{error['id']}", json=body, headers=reviewer).status_code
-            == 200
-        )
-        place.work()
+    answer = place.http.post(f"/api/reviews/{error['id']}", json=body, headers=reviewer)
+    assert answer.status_code == 200
+    place.work()
     followed = place.http.get(error["follow"], headers=place.headers("ada")).json()
-    assert followed["status"] == "completed"
+    assert (followed["status"], followed["error"]) == ("completed", None)
     sound = place.http.get(f"{error['follow']}/content", headers=place.headers("ada"))
     assert sound.headers["content-type"] == "audio/wav"
     assert place.http.get("/v1/videos", headers=place.headers("ada")).json()["data"] == []
