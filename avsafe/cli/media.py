@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from avsafe.cli import many
 from avsafe.cli.shell import Json, console, print_json, progress_bar, shown
 from avsafe.plain import plain
 
@@ -173,7 +174,7 @@ def release(
 
 
 def verify(
-    files: Annotated[list[Path], typer.Argument(help="Files to verify.")],
+    files: Annotated[list[Path], typer.Argument(help="Files to verify; with --out also folders.")],
     credential_only: Annotated[
         bool,
         typer.Option("--credential-only", help="Read the credential and stop: nothing is decoded."),
@@ -190,17 +191,62 @@ def verify(
             help="A folder for pictures: where in the frame and when in time detectors see signs."
         ),
     ] = None,
+    out: many.Out = None,
+    jobs: many.Jobs = 1,
+    executor: many.Executor = "local",
+    table: many.Table = None,
+    strict: many.Strict = False,
     as_json: Json = False,
 ) -> None:
     """Say what can be known of a file: credential, watermark, fingerprint, detectors.
 
     Example: avsafe verify clip.mp4 --detectors all --maps maps/
 
+    Many files, in a run that can be interrupted: avsafe verify FOLDER --out RUN --jobs 8
+
     Exit codes: 0 inconclusive or declared-other, 3 unreadable, 10 synthetic-declared,
-    11 synthetic-recovered, 12 synthetic-suspected, 20 altered; of several files, the highest.
+    11 synthetic-recovered, 12 synthetic-suspected, 20 altered; of several files, the highest. With
+    --out: 0 every file was looked at, 1 some could not be; with --strict as without --out.
     "Nothing found" never means "not AI-made"; detectors alone reach synthetic-suspected at most,
     and abstain where they were not measured (docs/detectors.md).
     """
+    from avsafe.errors import UsageError
+
+    asked = [name for part in detectors.split(",") if (name := part.strip())]
+    if not asked:
+        raise UsageError('--detectors takes "all", "none", or names with commas between.')
+    if out is not None:
+        if maps is not None:
+            raise UsageError("--maps does not go with --out: name the files that are to be shown.")
+        outcome = many.run(
+            files, out, asked, credential_only=credential_only, jobs=jobs, executor=executor,
+            tables=table, as_json=as_json,
+        )  # fmt: skip
+        labels = [VERIFY_EXIT.get(label, 0) for label in outcome.labels] if strict else []
+        raise typer.Exit(max([int(outcome.failed > 0), *labels]))
+    if (jobs, executor, table, strict) != (1, "local", None, False):
+        raise UsageError("--jobs, --executor, --table and --strict go with --out RUN.")
+    if folders := [str(path) for path in files if path.is_dir()]:
+        raise UsageError(f"{folders[0]} is a folder: name a place for the answers, --out RUN.")
+    verdicts = _verdicts(files, asked, credential_only, maps, as_json=as_json)
+    if as_json:
+        print_json(verdicts)
+    else:
+        for verdict in verdicts:
+            show_verdict(verdict)
+    if maps is not None:
+        _write_maps(verdicts, maps)
+    raise typer.Exit(max(VERIFY_EXIT.get(verdict.label, 0) for verdict in verdicts))
+
+
+def _verdicts(
+    files: list[Path],
+    asked: list[str],
+    credential_only: bool,
+    maps: Path | None,
+    *,
+    as_json: bool,
+) -> list[Verdict]:
     from avsafe.errors import UsageError
     from avsafe.home import Home
     from avsafe.verify import verify as verify_file
@@ -212,9 +258,6 @@ def verify(
         raise UsageError(f"You may not read {', '.join(closed)}.")
     if maps is not None and credential_only:
         raise UsageError("--maps shows what detectors saw: leave out --credential-only.")
-    asked = [name for part in detectors.split(",") if (name := part.strip())]
-    if not asked:
-        raise UsageError('--detectors takes "all", "none", or names with commas between.')
     lookup = Lookup(Home.default())
     verdicts: list[Verdict] = []
     with progress_bar("verifying", show=not as_json) as progress:
@@ -223,14 +266,7 @@ def verify(
             verdicts.append(
                 verify_file(path, lookup, credential_only=credential_only, detectors=asked)
             )
-    if as_json:
-        print_json(verdicts)
-    else:
-        for verdict in verdicts:
-            show_verdict(verdict)
-    if maps is not None:
-        _write_maps(verdicts, maps)
-    raise typer.Exit(max(VERIFY_EXIT.get(verdict.label, 0) for verdict in verdicts))
+    return verdicts
 
 
 def _write_maps(verdicts: list[Verdict], folder: Path) -> None:

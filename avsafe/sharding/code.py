@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
@@ -76,15 +77,17 @@ def _origin(name: str) -> Path | None:
     return path if path is not None and path.suffix == ".py" and path.is_file() else None
 
 
-def _imports(path: Path, package: str) -> Iterator[str]:
-    """Every module that a file may import, wherever in it."""
+@lru_cache(maxsize=4096)
+def _imports(path: Path, package: str) -> tuple[str, ...]:
+    """Every module that a file may import, wherever in it; read once a process."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
-        return
+        return ()
+    found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             name = node.module or ""
             if node.level:
@@ -92,5 +95,5 @@ def _imports(path: Path, package: str) -> Iterator[str]:
                     name = resolve_name("." * node.level + name, package)
                 except ImportError:
                     continue
-            yield name
-            yield from (f"{name}.{alias.name}" for alias in node.names)
+            found += [name, *(f"{name}.{alias.name}" for alias in node.names)]
+    return tuple(dict.fromkeys(found))

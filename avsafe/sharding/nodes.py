@@ -14,8 +14,9 @@ Look = Callable[[], Mapping[str, str]]
 
 def check(executor: Executor, look: Look) -> None:
     """Raise UsageError unless ``look`` finds on every machine what it finds here."""
-    here = dict(look())
-    for machine, there in executor.everywhere(look).items():
+    others = executor.everywhere(look)
+    here = dict(look()) if others else {}
+    for machine, there in others.items():
         wrong = [
             f"{name}: {there.get(name, 'unknown')} (here: {value})"
             for name, value in here.items()

@@ -229,14 +229,6 @@ def test_a_metric_without_its_weights_is_not_computed(folder, tmp_path):
     assert said["temporal_flicker"]["not_computed"] is None
 
 
-def test_ray_gives_the_same_figures(folder, suite, tmp_path):
-    pytest.importorskip("ray", reason="the executor on Ray needs the extra ray")
-    plain, cluster = tmp_path / "plain", tmp_path / "ray"
-    run.run(run.Options(str(suite), plain, (("clips", folder),)))
-    run.run(run.Options(str(suite), cluster, (("clips", folder),), executor="ray", jobs=2))
-    assert figures_of(plain) == figures_of(cluster)
-
-
 def test_without_ray_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"avsafe\[ray\]"):
