@@ -16,7 +16,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -114,6 +114,23 @@ def open_store(home: Home, environment: Mapping[str, str] | None = None) -> Stor
     return _bucket(url.rstrip("/"), open_http, tuple(sorted(mine.items())))
 
 
+def whole(source: FolderStore) -> Iterator[Stored]:
+    """Files of jobs in a folder, but for those that wait for their name (it begins with a dot)."""
+    for one in source.list("jobs"):
+        name = one.key.rpartition("/")[2]
+        if name and not name.startswith("."):
+            yield one
+
+
+def moved(source: FolderStore, target: Store) -> Iterator[Stored]:
+    """Move every whole file of a folder, one after the other; each as it is done."""
+    for one in list(whole(source)):
+        target.put(source.path(one.key), one.key)
+        source.delete([one.key])
+        yield one
+    source.prune("jobs")
+
+
 class FolderStore:
     """Files in a folder, private to this user."""
 
@@ -177,6 +194,12 @@ class FolderStore:
 
     def delete_all(self, prefix: str) -> None:
         shutil.rmtree(self.path(prefix), ignore_errors=True)
+
+    def prune(self, prefix: str) -> None:
+        """Remove the empty folders in ``prefix``."""
+        for folder in self.path(prefix).iterdir() if self.path(prefix).is_dir() else ():
+            with suppress(OSError):
+                folder.rmdir()
 
     def check(self) -> None:
         """A folder is made when it is first needed."""

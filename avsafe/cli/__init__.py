@@ -18,6 +18,7 @@ from avsafe.cli import (
     keys,
     ledger,
     media,
+    objects,
     policy,
     registry,
     serve,
@@ -49,6 +50,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(generators.app, name="generators")
 app.add_typer(detectors.app, name="detectors")
 app.add_typer(users.app, name="users")
+app.add_typer(objects.app, name="objects")
 
 
 def main() -> None:

@@ -39,6 +39,7 @@ def examine(home: Home | None = None) -> Iterator[Finding]:
     yield Finding("home", True, str(home.root) + ("" if home.root.is_dir() else " (not made yet)"))
     yield from _keys(home)
     yield from _database()
+    yield _objects(home)
     if readable := (yield from schema(home)):
         yield from _records(home)
     yield from service(home, readable=readable)
@@ -158,6 +159,22 @@ def _database() -> Iterator[Finding]:
             f"{database_shown(url)}: {error}",
             f"Start the server, or correct {DATABASE_VARIABLE}.",
         )
+
+
+def _objects(home: Home) -> Finding:
+    from avsafe.objects import URL_VARIABLE, FolderStore, open_store, whole
+
+    try:
+        store = open_store(home)
+        store.check()
+    except AvsafeError as error:
+        advice = f"Correct {URL_VARIABLE} and the variables of its provider, or start the server."
+        return Finding("objects", False, str(error), advice)
+    if isinstance(store, FolderStore):
+        return Finding("objects", True, "files of jobs, in the home")
+    left = any(whole(FolderStore(home.objects)))
+    advice = "Files of jobs still lie in the home: avsafe objects move." if left else ""
+    return Finding("objects", not left, f"{store.shown}, reached", advice)
 
 
 def _records(home: Home) -> Iterator[Finding]:

@@ -231,3 +231,59 @@ def test_encryption_is_the_providers_to_do(
         Bucket="box", Key=f"{tmp_path.name}/jobs/a/x"
     )
     assert found["ServerSideEncryption"] == "AES256"
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def test_files_move_into_a_bucket(
+    bucket: s3_kit.Server, home: Home, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is interrupted is taken up again; what somebody still makes is left to him."""
+    folder = objects.FolderStore(home.objects)
+    for key in ("jobs/a/in-image", "jobs/a/out-1.mp4", "jobs/b/.avsafe-1.mp4"):
+        folder.put(file, key)
+    store = open_store(home)
+    moving = objects.moved(folder, store)
+    first = next(moving).key
+    moving.close()
+    assert keys(store) == [first]
+    assert _examined("objects") == (False, f"{store.shown}, reached")
+    assert _run("objects", "move") == 0
+    assert "1 files" in capsys.readouterr().out
+    assert keys(store) == ["jobs/a/in-image", "jobs/a/out-1.mp4"]
+    assert keys(folder) == ["jobs/b/.avsafe-1.mp4"]
+
+
+def test_move_needs_a_bucket() -> None:
+    assert _run("objects", "move") == 2
+
+
+def test_the_doctor_says_whether_it_is_reached(
+    bucket: s3_kit.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = os.environ["AVSAFE_OBJECTS_URL"]
+    assert _examined("objects") == (True, f"{url}, reached")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "SOMEBODYELSE")
+    ok, said = _examined("objects")
+    assert (ok, "403" in said, s3_kit.SECRET in said) == (False, True, False)
+    monkeypatch.delenv("AVSAFE_OBJECTS_URL")
+    assert _examined("objects") == (True, "files of jobs, in the home")
+
+
+def _examined(name: str) -> tuple[bool, str]:
+    from avsafe.cli.doctor import _objects
+
+    found = _objects(Home.default())
+    assert found.name == name
+    return found.ok, found.value
+
+
+def _run(*words: str) -> int:
+    from avsafe.cli import main
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["avsafe", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return int(ended.value.code or 0)
