@@ -13,12 +13,12 @@ import secrets
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
-CLIENT, SECRET = "avsafe-test", "s3cret & with /odd: signs"
+CLIENT, SECRET = "avsafe-test", "s3cret & with /odd: 100%+ signs"
 
 
 class Provider:
@@ -32,7 +32,7 @@ class Provider:
         self.twist = None  # claims, header -> token
         self.metadata, self.metadata_answer = {}, None
         self.codes = {}
-        self.down = False
+        self.down = self.public = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.issuer = f"http://127.0.0.1:{self._server.server_port}/realms/lab"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -80,7 +80,9 @@ class Provider:
 
     def token(self, form, authorization):
         kind, _, given = authorization.partition(" ")
-        if kind != "Basic" or base64.b64decode(given).decode() != f"{CLIENT}:{SECRET}":
+        client = [unquote_plus(one) for one in base64.b64decode(given).decode().split(":")]
+        known = form.get("client_id") == CLIENT if self.public else client == [CLIENT, SECRET]
+        if not known or (kind == "Basic") == self.public:
             return 401, {"error": "invalid_client"}
         asked = self.codes.pop(form.get("code", ""), None)
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()

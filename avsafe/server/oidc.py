@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from avsafe.errors import AvsafeError, MissingExtra, UsageError
 from avsafe.server.people import check_names
@@ -105,6 +105,7 @@ class Provider:
                 token = await client.fetch_token(
                     metadata["token_endpoint"], grant_type="authorization_code", code=code,
                     code_verifier=verifier, redirect_uri=self.redirect_uri,
+                    auth=self._basic(),
                 )  # fmt: skip
         raw, access = token.get("id_token"), token.get("access_token")
         if not isinstance(raw, str) or not isinstance(access, str):
@@ -256,6 +257,15 @@ class Provider:
             code_challenge_method="S256",
             timeout=_TIMEOUT_S,
         )
+
+    def _basic(self) -> Any:
+        """Id and secret as RFC 6749, 2.3.1 has them in the header: encoded as in a form. Authlib
+        leaves them as they are, which a provider reads otherwise when they hold % or +."""
+        secret = self._secret()
+        if not secret:
+            return None
+        quoted = (quote(one, safe="") for one in (self._settings.oidc_client_id, secret))
+        return _http().BasicAuth(*quoted)
 
     def _secret(self) -> str:
         """Read each time, so that a new one counts without a restart."""

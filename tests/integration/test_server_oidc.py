@@ -163,6 +163,16 @@ def test_on_a_secure_address_cookies_are_for_it_alone(place, provider):
     assert "redirect_uri=https%3A%2F%2Favsafe.example%2Fauth" in answer.headers["location"]
 
 
+def test_a_client_without_a_secret(place, provider, monkeypatch):
+    monkeypatch.setattr(provider, "public", True)
+    app = create_app(replace(place.settings, oidc_client_secret_file=""))
+    browser = place.browser(app)
+    assert browser.get(place.to_provider(browser)).status_code == 200
+    assert is_in(browser)
+    browser, answer = place.log_in()  # and one with a secret is not taken for it
+    assert (answer.status_code, is_in(browser)) == (502, False)
+
+
 def test_the_providers_keys_rotate(place, provider, monkeypatch):
     assert is_in(place.log_in()[0])
     provider.rotate("k2")
