@@ -163,13 +163,13 @@ def files(tmp_path_factory: pytest.TempPathFactory, workspace) -> dict:
 
 
 def likeness_of(workspace, inputs: list, consent: tuple[str, ...] = (), generator: str = "g",
-                task: str = Task.TALKING_HEAD):  # fmt: skip
+                task: str = Task.TALKING_HEAD, parameters: dict | None = None):  # fmt: skip
     from avsafe import likeness
     from avsafe.policy import local_principal
     from avsafe.types import GenerationRequest, InputMedia
 
     request = GenerationRequest(
-        local_principal(), task, generator, consent_ids=consent,
+        local_principal(), task, generator, consent_ids=consent, parameters=parameters or {},
         inputs=tuple(InputMedia(item, role) for item, role in inputs),
     )  # fmt: skip
     return likeness.of_request(request, workspace)
@@ -204,6 +204,64 @@ def test_in_a_talking_head_every_input_is_somebody(workspace, files, role: str) 
     assert plain.status == expected  # a task given as plain text
     behind = [(files["made"], "portrait"), (files["photo"], role)]
     assert likeness_of(workspace, behind).status == expected
+
+
+def test_a_recording_for_speech_is_somebodys_voice(workspace, files) -> None:
+    task = Task.TEXT_TO_SPEECH
+    assert likeness_of(workspace, [], generator="speech", task=task).status == "none"
+    for role in ("voice", "audio", "video", "mask", ""):
+        for file in ("speech", "clip"):
+            given = [(files[file], role)]
+            status = likeness_of(workspace, given, generator="speech", task=task).status
+            assert status == "unknown", (role, file)
+    consent = ConsentRegister(workspace.home.consent).add(
+        "s", VOICE, [files["speech"].sha256], granted_by="me", adult=True
+    )
+    given = [(files["speech"], "voice")]
+    found = likeness_of(workspace, given, (consent.id,), "speech", task)
+    assert found.status == "consented"
+
+
+def test_a_voice_that_is_only_named_is_unknown_unless_it_is_listed(workspace, files) -> None:
+    """A server may have copied whom it calls by a name; ``video-to-audio`` is no way around."""
+    from avsafe import likeness
+
+    name = "openai-compatible"
+
+    def of(voice: str, task: str = Task.TEXT_TO_SPEECH) -> str:
+        return likeness_of(
+            workspace, [], generator=name, task=task, parameters={"voice": voice}
+        ).status
+
+    listed = workspace.home.policy / likeness.VOICES
+    listed.parent.mkdir(exist_ok=True)
+    assert of("alloy") == of("alloy", Task.VIDEO_TO_AUDIO) == "unknown"
+    assert likeness_of(workspace, [], generator="foley", task=Task.VIDEO_TO_AUDIO).status == "none"
+    listed.write_text(f"# of the contract\n{name}:alloy\n")
+    try:
+        assert of("alloy") == of("alloy", Task.VIDEO_TO_AUDIO) == "none"
+        assert of("boss") == of("") == "unknown"
+        listed.write_text(f"{name}\n")
+        assert of("boss") == "none"
+    finally:
+        listed.unlink()
+
+
+def test_speech_of_nobody_may_be_the_voice_of_a_talking_head(workspace, tmp_path) -> None:
+    import shutil
+
+    from avsafe import gate
+    from avsafe.policy import local_principal
+    from avsafe.types import GenerationRequest
+
+    if shutil.which("espeak-ng") is None:
+        pytest.skip("no espeak-ng on this system")
+    text = "Good morning everybody. This sentence is read aloud by a machine."
+    ask = GenerationRequest(local_principal(), Task.TEXT_TO_SPEECH, "speech", text)
+    made = gate.generate(ask, tmp_path / "said.wav", workspace)
+    given = [(media.probe(made.path), "voice")]
+    found = likeness_of(workspace, given, generator="talking-head")
+    assert found.status == "synthetic_attested"
 
 
 def test_a_talking_head_without_a_face_in_sight(workspace, files) -> None:
