@@ -93,10 +93,15 @@ class Index:
         self._folder = folder
         self._opened: dict[str, Searched] = {}
 
+    @property
+    def begun(self) -> bool:
+        """Whether somebody has one written here."""
+        return (self._folder / MANIFEST).exists()
+
     def covers(self, connection: Connection) -> int:
         """The last number that the files know; 0 when there are none for this database, or they
         can't be used: a warning says so, and everything is read from the database."""
-        if not (self._folder / MANIFEST).exists():  # mostly there is no index: no import, no query
+        if not self.begun:  # mostly there is none: no import, no query
             return 0
         state = self._state()
         if connection.execute(select(numbering.c.id)).scalar() != state.numbering:

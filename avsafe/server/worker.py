@@ -32,6 +32,7 @@ from avsafe.errors import AvsafeError, Cancelled, Denied, NeedsReview, ObjectsEr
 from avsafe.objects import NotThere
 from avsafe.provenance import outbox
 from avsafe.registry.database import Database
+from avsafe.registry.index import WORTH, Index
 from avsafe.resemblance import of_team
 from avsafe.server import asked, files
 from avsafe.server.jobs import (
@@ -99,6 +100,7 @@ def run(settings: Settings, *, until_empty: bool = False) -> None:
                 recover(home, workspace.registry, workspace.ledger)
                 sweep(settings, Jobs(database))
                 _sweep_embeddings(Consenting(home, database))
+                _index(workspace)
             if not worker.once():
                 if until_empty:
                     return
@@ -112,6 +114,17 @@ def sweep(settings: Settings, jobs: Jobs, now: datetime | None = None) -> int:
     abandoned = now - max(timedelta(hours=1), timedelta(seconds=2 * settings.wait_s))
     jobs.expire(now - timedelta(days=settings.keep_days), abandoned)
     return files.sweep(settings, jobs, now)
+
+
+def _index(workspace: Workspace) -> None:
+    """Bring an index of fingerprints that somebody began up to date, when many are missing."""
+    index = Index(workspace.home.index)
+    if not index.begun:
+        return
+    try:
+        index.update(workspace.registry.database, least=WORTH)
+    except (AvsafeError, OSError) as error:  # look-ups read the database meanwhile
+        _log.warning("the index of fingerprints was not brought up to date: %s", where(error))
 
 
 def _sweep_embeddings(consenting: Consenting) -> None:

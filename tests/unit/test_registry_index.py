@@ -18,6 +18,7 @@ from avsafe.errors import MissingExtra, RegistryError
 from avsafe.registry import Registry, index, lookup
 from avsafe.registry.fingerprint import Fingerprint
 from avsafe.registry.index import Index
+from avsafe.workspace import Workspace
 from tests.unit.test_registry_store import fingerprint, record
 
 pytest.importorskip("faiss")
@@ -235,3 +236,22 @@ def test_migration_numbers_what_was_there_before(database_at: Path | str) -> Non
                 text("SELECT release_id FROM fingerprint_numbers ORDER BY number")
             ).scalars()
             assert [int(row, 16) for row in rows] == [1, 2, 3]
+
+
+def test_a_worker_keeps_an_index_up_to_date_that_somebody_began(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from avsafe.server import worker
+
+    monkeypatch.setattr(worker, "WORTH", 2)
+    files = Index(workspace.home.index)
+    workspace.registry.add_release(record(1))
+    worker._index(workspace)
+    assert not files.begun
+    files.update(workspace.registry.database)
+    workspace.registry.add_release(record(2))
+    worker._index(workspace)
+    assert files.behind(workspace.registry.database) == 1
+    workspace.registry.add_release(record(3))
+    worker._index(workspace)
+    assert files.behind(workspace.registry.database) == 0
