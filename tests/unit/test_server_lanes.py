@@ -216,6 +216,38 @@ def test_pdf_is_one_and_the_same_for_the_same_verdict():
     assert "<i>" in text
 
 
+def test_pdf_says_what_the_page_says():
+    pypdf = pytest.importorskip("pypdf")
+    import io
+
+    from PIL import Image
+
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 32), "tan").save(picture, "JPEG")
+    given = {"status": "none", "relationship": "inputTo", "format": "audio/wav"}
+    details = {"status": "trusted", "issuer": "Studio", "certificate": {"trust_list": "own"},
+               "ingredients": [given], "actions": [{"action": "c2pa.created"}]}  # fmt: skip
+    say = words("en")
+    page = lanes.page(
+        verdict(
+            Evidence("credential", EvidenceStatus.PRESENT, "x", details=details),
+            detector("detector.speech", segment(3.0, 4.0, 3.0, True), segment(0.0, 1.0, None)),
+        ),
+        say,
+    )
+    made = report.pdf(page, say, name="a", size="1 MB", sha256="ab" * 32,
+                      now=datetime(2026, 1, 2, tzinfo=UTC),
+                      stills={"detector.speech": picture.getvalue()})  # fmt: skip
+    found = pypdf.PdfReader(io.BytesIO(made)).pages
+    text = "".join(p.extract_text() for p in found)
+    for said in (
+        "Studio", "own signing keys", "Given to the program: sound (wav) [no credential]",
+        "Synthetic voice: 3.0 s - 4.0 s", "Created", say("still"), say("never"),
+    ):  # fmt: skip
+        assert said in text, said
+    assert sum(len(p.images) for p in found) == 1
+
+
 # ---------------------------------------------------------------- languages, settings
 
 
