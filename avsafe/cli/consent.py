@@ -92,7 +92,7 @@ def list_(as_json: Json = False) -> None:
         table.add_row(
             r.id, shown(r.subject), r.modality, shown(", ".join(r.purposes)),
             shown(", ".join(r.generators)), f"{r.expires_at:%Y-%m-%d}",
-            r.state(datetime.now(UTC)),
+            r.state(datetime.now(UTC)) + (" · embedding" if r.may_embed else ""),
         )  # fmt: skip
     console().print(table)
 

@@ -26,6 +26,7 @@ class Finding:
 
 def examine(home: Home | None = None) -> Iterator[Finding]:
     """Every finding, in the order in which they build on one another."""
+    from avsafe.cli.doctor_likeness import likeness
     from avsafe.cli.doctor_service import schema, service
 
     home = home or Home.default()
@@ -43,6 +44,7 @@ def examine(home: Home | None = None) -> Iterator[Finding]:
     if readable := (yield from schema(home)):
         yield from _records(home)
     yield from service(home, readable=readable)
+    yield from likeness(home, readable=readable)
     for kind in get_args(PluginKind):
         yield Finding(kind, True, ", ".join(plugins.catalogue(kind)) or "none")
 

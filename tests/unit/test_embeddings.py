@@ -427,3 +427,46 @@ def test_a_damaged_protection_is_told(tmp_path: Path):
     (tmp_path / f"p-{'1' * 16}.json").write_text(good)
     with pytest.raises(UsageError, match="It holds"):
         people.list()
+
+
+def test_on_the_command_line(tmp_path, monkeypatch):
+    import json
+
+    from typer.testing import CliRunner
+
+    from avsafe.cli import app
+
+    monkeypatch.setenv("AVSAFE_HOME", str(tmp_path / "home"))
+    mine = str(picture(tmp_path / "a.png", RED))
+
+    def run(*words, code=0):
+        found = CliRunner().invoke(app, ["consent", *words])
+        error = found.exception
+        assert (getattr(error, "exit_code", None) or found.exit_code) == code, (words, error)
+        return found.stdout
+
+    add = ("add", mine, "--subject", "speaker-7", "--modality", "face", "--adult", "--json")
+    run(*add, "--embedding", code=2)  # nobody switched it on
+    monkeypatch.setattr(recognition, "embedders", lambda *_: {"face": ByColour()})
+    record = json.loads(run(*add, "--embedding"))["id"]
+    receipt = json.loads(run("receipt", record))
+    assert receipt["dpv:hasStorageCondition"]["dpv:hasStatus"] == "kept"
+    assert "1 sealed anew" in run("rotate-key")
+    assert "deleted" in run("forget-embedding", record)
+    assert "there was none" in run("forget-embedding", record)
+    run("forget-embedding", "c-" + "0" * 16, code=2)
+    person = json.loads(run("protect", mine, "--subject", "x", "--modality", "face", "--json"))
+    assert person["id"] in run("protected")
+    run("unprotect", person["id"])
+    run("unprotect", person["id"], code=2)
+    assert json.loads(run("protected", "--json")) == []
+    assert json.loads(run("revoke", record, "--json"))["state"] == "revoked"
+    run("revoke", "c-" + "0" * 16, code=2)
+    assert "numbers" in run("notice", "voice")
+    run("notice", "gait", code=2)
+    run("forget-person", "local")
+    run("forget-person", "local", code=2)
+    home = Home(tmp_path / "home")
+    with Ledger.open(home.log, home.keys) as ledger:
+        assert ledger.verify().ok
+        assert len(list(ledger.entries(record))) == 5

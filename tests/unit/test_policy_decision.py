@@ -116,6 +116,8 @@ def test_a_minor_alone_is_no_risk() -> None:
         ("consented", ("general", "film"), Effect.ALLOW),
         ("consented", ("film",), Effect.DENY),
         ("no_face", (), Effect.REVIEW),
+        ("proposed", ("general",), Effect.REVIEW),
+        ("protected", ("general",), Effect.DENY),
         ("unknown", (), Effect.DENY),
         ("expired", ("general",), Effect.DENY),
         ("mismatch", (), Effect.DENY),
