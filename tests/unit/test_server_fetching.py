@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import logging
 import ssl
 
 import httpcore
@@ -90,6 +91,14 @@ def test_a_file_is_fetched_from_the_address_that_was_looked_at(tmp_path):
         "Accept-Encoding": "identity",
         "Connection": "close",
     }
+
+
+def test_nothing_of_an_address_is_logged(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        fetch("http://media.example/x", tmp_path, OK + b"\r\n1")
+        fetch("http://media.example/x", tmp_path, b"")
+        fetch("http://10.0.0.1/x", tmp_path)
+    assert caplog.records == []
 
 
 def test_proxies_of_the_environment_are_passed_by(tmp_path, monkeypatch):
