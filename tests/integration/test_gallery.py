@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ def test_works_and_refusals_on_one_page(tmp_path: Path) -> None:
         Entry("still", Task.TEXT_TO_IMAGE, "world", "a red ball by the sea", side=512),
         Entry("clip", Task.TEXT_TO_VIDEO, "world", "a metal ball bouncing", duration_s=1.5,
               side=256, sounds=True),
+        Entry("said", Task.TEXT_TO_SPEECH, "speech",
+              "Good morning everybody. This sentence is read aloud.", sounds=True),
         Entry("moved", Task.IMAGE_TO_VIDEO, "photo-motion", "zoom in", {"image": "still"},
               duration_s=3, side=384),
         Entry("never", Task.TEXT_TO_VIDEO, "world", "", duration_s=1, side=256),
@@ -39,6 +42,11 @@ def test_works_and_refusals_on_one_page(tmp_path: Path) -> None:
     assert works["still"].label == "synthetic-declared"
     assert works["clip"].wrong == ()
     assert works["moved"].wrong == ()
+    if shutil.which("espeak-ng"):
+        said = works["said"]
+        assert (said.wrong, said.label) == ((), "synthetic-declared")
+        assert said.seen is not None
+        assert said.seen.duration_s > 2
     assert works["moved"].seen is not None
     assert works["moved"].seen.level_dbfs is None
     assert works["clip"].cpu_s > 0

@@ -14,7 +14,7 @@ _TITLES = {
     "image-to-video": "Image to video", "cinemagraph": "Cinemagraph",
     "stylize-video": "Stylised video", "inpaint-video": "Inpainted video",
     "edit-video": "Edited video", "video-to-audio": "Video to audio",
-    "talking-head": "Talking head",
+    "text-to-speech": "Text to speech", "talking-head": "Talking head",
 }  # fmt: skip
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8881;--bad:#c0392b;--good:#1e8449}
@@ -23,7 +23,7 @@ body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;padding:1.5rem;max-width:7
 h1{font-size:1.7rem;margin:.2em 0}h2{margin:2rem 0 .6rem;border-bottom:1px solid var(--line)}
 .works{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1.2rem}
 article{border:1px solid var(--line);border-radius:.6rem;padding:.8rem;background:var(--soft)}
-video,.still{width:100%;border-radius:.3rem;background:#000;display:block}
+audio{width:100%}video,.still{width:100%;border-radius:.3rem;background:#000;display:block}
 .strip{width:100%;display:block;margin:.4rem 0;border-radius:.2rem}
 .prompt{font-weight:600;margin:.5rem 0 .2rem}.by{color:#888;font-size:.85rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem .7rem}
@@ -96,6 +96,8 @@ def _article(work: Work) -> str:
     entry, parts = work.entry, [f"<article id='{work.entry.key}'>"]
     if work.file and entry.suffix == ".png":
         parts.append(f"<img class=still src='{work.file}' alt='{escape(entry.prompt)}'>")
+    elif work.file and work.seen and work.seen.brightness is None:
+        parts.append(f"<audio controls preload=metadata src='{work.file}'></audio>")
     elif work.file:
         parts.append(
             f"<video controls loop playsinline preload=metadata src='{work.file}'></video>"

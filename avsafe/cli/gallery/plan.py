@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from avsafe.types import Task
 
+_SUFFIXES = {Task.TEXT_TO_IMAGE: ".png", Task.TEXT_TO_SPEECH: ".mp3"}
 SIDE = 384  # pixels: small enough to keep in a repository, large enough for every mark
 
 
@@ -27,7 +28,7 @@ class Entry:
 
     @property
     def suffix(self) -> str:
-        return ".png" if self.task is Task.TEXT_TO_IMAGE else ".mp4"
+        return _SUFFIXES.get(self.task, ".mp4")
 
 
 _WOMAN = "a young woman with long brown hair, smiling, blue background"
@@ -81,6 +82,12 @@ ENTRIES: tuple[Entry, ...] = (
           {"video": "ball"}, sounds=True),
     Entry("foley-star", Task.VIDEO_TO_AUDIO, "foley", "rubber, waves of the sea, no music",
           {"video": "two-stage-1"}, sounds=True),
+    Entry("welcome", Task.TEXT_TO_SPEECH, "speech",
+          "Welcome. This voice belongs to nobody, and the sound carries a signed mark.",
+          parameters={"voice": "en-gb"}, sounds=True),
+    Entry("benvenuti", Task.TEXT_TO_SPEECH, "speech",
+          "Benvenuti. Questa voce non è di nessuno, e il suono porta un segno firmato.",
+          parameters={"voice": "it+f2", "speed": "0.9"}, sounds=True),
     Entry("woman-speaks", Task.TALKING_HEAD, "talking-head",
           "Welcome. Every frame of this video carries a signed mark.", {"portrait": "woman"},
           side=512, sounds=True),
@@ -89,6 +96,6 @@ ENTRIES: tuple[Entry, ...] = (
           sounds=True),
 )  # fmt: skip
 
-# What the gate must refuse: a picture of unknown origin that is asked to speak.
+# What the gate must refuse: a picture of unknown origin that is to speak in an unknown voice.
 REFUSED = Entry("stranger-speaks", Task.TALKING_HEAD, "talking-head",
-                "I never said this.", {"portrait": "stranger"})  # fmt: skip
+                "I never said this.", {"portrait": "stranger", "voice": "stranger"})  # fmt: skip

@@ -33,9 +33,9 @@ STILL = 0.15  # of 255: mean change between the shots below which a clip does no
 class Seen:
     """What was measured on a released file. Levels in dBFS, pictures in steps of 255."""
 
-    brightness: float
-    spread: float
-    change: float | None  # None: a still
+    brightness: float | None  # None: no pictures
+    spread: float | None
+    change: float | None  # None: a still, or no pictures
     level_dbfs: float | None  # RMS; None: no sound
     peak_dbfs: float | None
     silent_share: float | None  # of 100 ms windows under -60 dBFS
@@ -120,10 +120,13 @@ def _request(entry: Entry, inputs: tuple[InputMedia, ...]) -> GenerationRequest:
 
 
 def _refused(folder: Path, workspace: Workspace) -> Work:
-    """A portrait that nobody vouches for: the gate must say no, and leave nothing behind."""
-    portrait, target = folder / "stranger.png", folder / "never.mp4"
+    """A voice that nobody vouches for: the gate must say no, and leave nothing behind."""
+    portrait, voice, target = folder / "s.png", folder / "s.wav", folder / "never.mp4"
     media.encode(testing.still(256, 256), portrait)
-    inputs = (InputMedia(media.probe(portrait), "portrait"),)
+    media.encode(testing.sound_only(3), voice)
+    inputs = (
+        InputMedia(media.probe(portrait), "portrait"), InputMedia(media.probe(voice), "voice"),
+    )  # fmt: skip
     try:
         gate.generate(_request(REFUSED, inputs), target, workspace)
     except Denied as error:
@@ -135,9 +138,9 @@ def _refused(folder: Path, workspace: Workspace) -> Work:
 def _wrong(entry: Entry, seen: Seen, label: str) -> Iterator[str]:
     if label not in (Label.SYNTHETIC_DECLARED, Label.SYNTHETIC_RECOVERED):
         yield f"verify says {label}"
-    if seen.brightness < DARK:
+    if seen.brightness is not None and seen.brightness < DARK:
         yield "black"
-    if seen.spread < FLAT:
+    if seen.spread is not None and seen.spread < FLAT:
         yield "empty"
     if seen.change is not None and seen.change < STILL:
         yield "does not move"
@@ -149,12 +152,17 @@ def _wrong(entry: Entry, seen: Seen, label: str) -> Iterator[str]:
 
 def look(raw: RawMedia, strip: Path) -> Seen:
     """Measure a work, and write a strip of its frames as JPEG."""
+    sound = _heard(raw) if raw.samples is not None else {}
+    level, peak, silent = (sound.get(name) for name in ("level", "peak", "silent"))
+    wave: tuple[float, ...] = sound.get("wave", ())
+    if raw.frames is None:
+        return Seen(None, None, None, level, peak, silent, wave, sound.get("seconds", 0.0))
     import cv2
     import numpy as np
 
     count = raw.frame_count or 1
     wanted = sorted({round(i * (count - 1) / (SHOTS - 1)) for i in range(SHOTS)})
-    shots = [frame for i, frame in enumerate(raw.frames or ()) if i in wanted]
+    shots = [frame for i, frame in enumerate(raw.frames) if i in wanted]
     small = [
         cv2.resize(
             frame,
@@ -170,16 +178,15 @@ def look(raw: RawMedia, strip: Path) -> Seen:
         strip.write_bytes(data.tobytes())
     values = np.stack(small).astype(np.float32)
     moves = [float(np.abs(b - a).mean()) for a, b in pairwise(values)]
-    sound = _heard(raw) if raw.samples is not None else {}
     rate = raw.frame_rate
     return Seen(
         brightness=float(values.mean()),
         spread=float(values.std()),
         change=max(moves) if rate and moves else None,
-        level_dbfs=sound.get("level"),
-        peak_dbfs=sound.get("peak"),
-        silent_share=sound.get("silent"),
-        wave=sound.get("wave", ()),
+        level_dbfs=level,
+        peak_dbfs=peak,
+        silent_share=silent,
+        wave=wave,
         duration_s=float(count / rate) if rate else 0.0,
     )
 
@@ -196,6 +203,7 @@ def _heard(raw: RawMedia) -> dict[str, Any]:
         "level": float(_dbfs(np.sqrt((mono.astype(np.float64) ** 2).mean()))),
         "peak": float(_dbfs(np.abs(mono).max())),
         "silent": float((levels < -60).mean()),
+        "seconds": len(mono) / raw.rate_hz,
         "wave": tuple(float(part.max()) if len(part) else 0.0 for part in parts),
     }
 
