@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from avsafe import acts
 from avsafe.acts import Actor, Acts
@@ -39,9 +39,11 @@ class Decisions:
             raise NotAllowed("A request is reviewed by somebody else than who made it.")
         by = self._acts.by(actor(who))
 
-        def note(rules: list[str], bound: list[str]) -> None:
+        def note(rules: Sequence[str], bound: Sequence[str]) -> None:
             verdict = "approved" if approved else "denied"
-            self._acts.note(acts.REVIEWED, job.id, by, verdict=verdict, rules=rules, bound=bound)
+            self._acts.note(
+                acts.REVIEWED, job.id, by, verdict=verdict, rules=[*rules], bound=[*bound]
+            )
 
         done = self.jobs.decide(
             job.id, approved=approved, reviewer=who.account.name, reason=reason, seen=seen,

@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -354,7 +354,7 @@ class Jobs:
     def decide(
         self, job_id: str, *, approved: bool, reviewer: str, reason: str,
         seen: Iterable[str] | None = None, bind: Iterable[str] = (),
-        note: Callable[[list[str], list[str]], object] = lambda _rules, _bound: None,
+        note: Callable[[Sequence[str], Sequence[str]], object] = lambda _rules, _bound: None,
     ) -> Job:  # fmt: skip
         """End a review: approved, the job is queued again with who said so; or it is denied.
 
