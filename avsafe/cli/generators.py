@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +33,7 @@ class Listed:
     missing: tuple[str, ...] = ()  # of the needs, those that are known not to be here
     recipes: tuple[Mapping[str, Any], ...] = ()
     card: str | None = None
+    voices: Mapping[str, str] = field(default_factory=dict)  # name -> what it is, where it speaks
     error: str | None = None
 
     def as_json(self, *, whole: bool) -> dict[str, Any]:
@@ -42,6 +43,7 @@ class Listed:
         body |= {"missing": self.missing, "recipes": [item["name"] for item in self.recipes]}
         if whole:
             body |= {"card_text": self.card, "recipes": list(self.recipes)}
+            body |= {"voices": dict(self.voices)} if self.voices else {}
         return body
 
 
@@ -117,12 +119,23 @@ def examine_one(name: str) -> Listed:
         info = generator.info
         needs = tuple(str(need) for need in getattr(generator, "needs", ()))
         recipes = tuple(generator.recipes()) if hasattr(generator, "recipes") else ()
+        voices = _voices(generator)
     except _BROKEN as error:
         kind = "" if type(error).__module__ == "avsafe.errors" else f"{type(error).__name__}: "
         return Listed(name, error=f"{kind}{error}")
     packages = [need.removeprefix(_PACKAGE) for need in needs if need.startswith(_PACKAGE)]
     missing = tuple(package for package in packages if not _installed(package))
-    return Listed(name, info, needs, missing, recipes, _card(generator, info))
+    return Listed(name, info, needs, missing, recipes, _card(generator, info), voices)
+
+
+def _voices(generator: Generator) -> Mapping[str, str]:
+    """The voices that it lists; none where its program is not here."""
+    from avsafe.errors import MissingExtra
+
+    try:
+        return dict(generator.voices()) if hasattr(generator, "voices") else {}
+    except MissingExtra:
+        return {}
 
 
 def _installed(package: str) -> bool:
@@ -190,6 +203,7 @@ def _print_generator(item: Listed) -> None:
         "declared source": info.digital_source_type,
         "parameters": ", ".join(info.controls),
         "recipes": ", ".join(recipe["name"] for recipe in item.recipes),
+        "voices": ", ".join(item.voices),
     }
     _print_rows(rows)
     if item.card is None:

@@ -60,7 +60,8 @@ def test_the_contract_of_a_generator():
 @pytest.mark.parametrize(
     ("voice", "language", "told"),
     [("", "", "en-us"), ("it", "", "it"), ("", "de", "de"), ("nova", "it", "it+f3"),
-     ("Alloy", "", "en-us"), ("en-gb+m3", "en-gb", "en-gb+m3"), ("EN-GB", "", "en-gb")],
+     ("Alloy", "", "en-us"), ("en-gb+m3", "en-gb", "en-gb+m3"), ("EN-GB", "", "en-gb"),
+     ("chr-us-qaaa-x-west", "", "chr-US-Qaaa-x-west")],
 )  # fmt: skip
 def test_a_voice_is_a_language_and_a_variant(voice, language, told):
     assert voices.chosen(voice, language) == told

@@ -35,7 +35,7 @@ def chosen(voice: str, language: str) -> str:
             f"The voice {voice[:60]!r} does not speak {language[:40]!r}: give one of both."
         )
     base = base or language or DEFAULT
-    known = engine.voices()
+    known = {name.lower(): name for name in engine.voices()}
     if base not in known:
         raise UsageError(
             f"There is no voice {base[:60]!r}. Write a language, with a variant or without: en-us, "
@@ -46,4 +46,4 @@ def chosen(voice: str, language: str) -> str:
             f"The voice {base} has no variant {variant[:40]!r}. There are m1 to m8, f1 to f5, and "
             f"those of: {engine.ENGINE} --voices=variant"
         )
-    return f"{base}+{variant}" if variant else base
+    return f"{known[base]}+{variant}" if variant else known[base]
