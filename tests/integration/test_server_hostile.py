@@ -26,7 +26,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from avsafe.home import Home
 from avsafe.provenance import keys, sign
-from avsafe.server import analysis, fetching
+from avsafe.server import analysis, fetching, patience
 from avsafe.server.app import create_app
 from avsafe.server.settings import UPLOADS, Settings
 from avsafe.types import Label, Verdict
@@ -51,7 +51,7 @@ class Running:
         listening.bind(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
-        config = uvicorn.Config(create_app(settings), http="h11", log_level="warning")
+        config = uvicorn.Config(create_app(settings), http=patience.Impatient, log_level="warning")
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, args=([listening],), daemon=True)
         self.thread.start()
@@ -270,6 +270,37 @@ def test_who_hangs_up_leaves_nothing_and_is_no_fault_of_ours(service, name, capl
         assert service.left() == []
         assert httpx.get(f"{service.address}/readyz").json()["inside"] == 0
     assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
+
+
+def test_who_says_nothing_or_drop_by_drop_is_left(service, unread, monkeypatch):
+    monkeypatch.setattr(patience, "HEADERS_S", 0.3)
+    lines = [socket.create_connection(("127.0.0.1", service.port), timeout=10) for _ in range(3)]
+    silent, drops, again = lines
+    parts = iter(lambda: again.recv(65536), b"")
+    again.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert next(parts).startswith(b"HTTP/1.1 200")
+    again.sendall(b"GET /hea")  # the second request of a connection
+    for byte in range(40):
+        try:
+            drops.sendall(b"G" if byte == 0 else b"x")
+        except OSError:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("a request without end was waited for")
+    assert silent.recv(1) == b""
+    assert len(b"".join(parts)) < 50  # what was left of the first answer, and no second
+    for line in lines:
+        line.close()
+
+
+def test_a_slow_body_is_not_taken_for_slow_headers(service, unread, monkeypatch):
+    monkeypatch.setattr(patience, "HEADERS_S", 0.1)
+    with closing(socket.create_connection(("127.0.0.1", service.port), timeout=10)) as line:
+        for part in (post("Content-Type: image/png\r\nContent-Length: 5\r\n"), *[b"x"] * 5):
+            line.sendall(part)
+            time.sleep(0.06)
+        assert line.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 # ---------------------------------------------------------------- addresses
