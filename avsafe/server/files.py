@@ -85,8 +85,10 @@ def keep_inputs(
     settings: Settings, job_id: str, wanted: Mapping[str, Any], form: Form | None
 ) -> None:
     """Put the uploaded files of a job into the store, before the job is queued."""
+    if form is None:
+        return
     store = store_of(settings)
-    for one in wanted["inputs"] if form is not None else ():
+    for one in wanted["inputs"]:
         store.put(form.files[one["field"]].path, key_of(job_id, one["file"]))
 
 

@@ -274,10 +274,10 @@ class Worker:
 
     def _failed(self, job: Job, error: dict[str, Any]) -> None:
         """It failed, unless that was after its release: nothing takes that back."""
-        noted = self._jobs.get(job.id)
-        release_id = noted.release_id if noted is not None else None
+        noted = self._jobs.get(job.id) or job
+        release_id = noted.release_id
         if release_id is not None and self._workspace.ledger.status(release_id) == "released":
-            self._report(job, release_id, noted and noted.output)
+            self._report(job, release_id, noted.output)
         else:
             self._jobs.end(job, FAILED, error=error)
 
