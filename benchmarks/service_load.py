@@ -24,6 +24,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import socket
 import statistics
@@ -277,6 +278,7 @@ def free_port() -> int:
 
 def measure(root: Path, args: Any) -> dict[str, Any]:
     home, folder, run = root / "home", root / "material", Run()
+    load_before = round(os.getloadavg()[0], 1)
     folder.mkdir()
     os.environ |= {
         "AVSAFE_HOME": str(home), "OPENBLAS_NUM_THREADS": "1",
@@ -291,10 +293,11 @@ def measure(root: Path, args: Any) -> dict[str, Any]:
     with Database.open(Home(home).database) as database:
         key = People(database).add("ada", "lab", "creator")
     address = f"http://127.0.0.1:{(port := free_port())}"
+    metrics_port = free_port()
     command = [
         sys.executable, "-c", "from avsafe.cli import main; main()", "serve", "--generate",
         "--port", str(port), "--workers", str(args.servers), "--makers", str(args.makers),
-        "--metrics-port", str(free_port()),
+        "--metrics-port", str(metrics_port),
     ]  # fmt: skip
     with (root / "log").open("wb") as log:
         service = subprocess.Popen(command, stderr=log, cwd=root)
@@ -319,6 +322,7 @@ def measure(root: Path, args: Any) -> dict[str, Any]:
             for job_id in run.jobs:
                 answer = client.get(f"/v1/videos/{job_id}/content")
                 files[job_id] = answer.content if answer.status_code == 200 else b""
+        shown = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics").text
         stopping = time.monotonic()
         service.terminate()
         code = service.wait(90)
@@ -327,8 +331,9 @@ def measure(root: Path, args: Any) -> dict[str, Any]:
         service.kill()
     return {
         "setting": vars(args) | {"out": None, "cpus": os.cpu_count()},
-        "took_s": took_s, "exit_code": code, "stopped_s": stopped_s,
-        "log": levels(root / "log"),
+        "load_before": load_before, "took_s": took_s, "exit_code": code, "stopped_s": stopped_s,
+        "log": levels(root / "log"), "shares": shares(root / "log"),
+        "analysis_mean_s": mean_of(shown, "avsafe_analysis_duration_seconds"),
         "kills": run.kills, "retried": dict(run.retried),
         "uploads": told(run.uploads), "memory": memory(run.samples),
         "samples": run.samples[:: max(1, len(run.samples) // 400)],
@@ -344,6 +349,12 @@ def wait_for(address: str, service: subprocess.Popen[bytes]) -> None:
         except httpx.TransportError:
             time.sleep(0.1)
     raise SystemExit("The service does not start.")
+
+
+def mean_of(shown: str, histogram: str) -> float:
+    """Of what the service itself measured, in all its processes."""
+    found = dict(line.split(" ") for line in shown.splitlines() if line.startswith(histogram + "_"))
+    return round(float(found[f"{histogram}_sum"]) / float(found[f"{histogram}_count"]), 2)
 
 
 def told(uploads: list[dict[str, Any]]) -> dict[str, Any]:
@@ -382,8 +393,15 @@ def levels(log: Path) -> dict[str, int]:
             found[f"not of our shape: {line[:80]}"] += 1
             continue
         if event["level"] in ("warning", "error", "critical"):
-            found[f"{event['level']}: {event['event'].split(' /')[0][:90]}"] += 1
+            text = re.sub(r"[0-9a-f]{32}", "ID", event["event"])
+            found[f"{event['level']}: {text[:90]}"] += 1
     return dict(found)
+
+
+def shares(log: Path) -> list[int]:
+    """How many uploads each server process analysed."""
+    lines = (line for line in log.read_text().splitlines() if '"upload analysed"' in line)
+    return sorted(Counter(json.loads(line)["process"] for line in lines).values())
 
 
 def main() -> None:

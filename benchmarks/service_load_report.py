@@ -52,6 +52,11 @@ def page(runs: dict[str, dict[str, Any]]) -> str:
         "verify p50 / p95, s",
         lambda r: f"{r['uploads']['p50_s']:.0f} / {r['uploads']['p95_s']:.0f}",
     )
+    row("one analysis without waiting, mean s", lambda r: r["analysis_mean_s"])
+    row(
+        "uploads analysed by each server process",
+        lambda r: " / ".join(map(str, r["shares"])),
+    )
     row("jobs p50 / p95, s", lambda r: f"{r['jobs']['p50_s']:.0f} / {r['jobs']['p95_s']:.0f}")
     row(
         "attempts: jobs",
@@ -86,8 +91,8 @@ def page(runs: dict[str, dict[str, Any]]) -> str:
             "",
             f"![memory and queue over time]({name}.svg)",
             "",
-            f"Machine: {run['setting']['cpus']} processors, {run['machine']}. Detectors: "
-            f"{run['setting']['detectors']}. Command:",
+            f"Machine: {run['setting']['cpus']} processors, {run['machine']}; load of others "
+            f"before the run {run['load_before']}. Detectors: {run['setting']['detectors']}.",
             "",
             f"    {command(run)}",
             "",
@@ -116,7 +121,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
 
     samples = found["samples"]
     t = [s["t"] for s in samples]
-    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(8, 5), layout="constrained")
+    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(9, 5), layout="constrained")
     above.plot(t, [s["pss_mb"] for s in samples], label="all processes (PSS)")
     above.set_ylabel("memory, MB")
     above.set_ylim(0)
@@ -135,8 +140,9 @@ def plot(found: dict[str, Any], path: Path) -> None:
             for number, time in enumerate(times):
                 label = f"{what} killed" if number == 0 and axes is below else None
                 axes.axvline(time, color="0.5", linestyle=style, linewidth=0.8, label=label)
-    above.legend(loc="lower right")
-    below.legend(loc="center right", fontsize=8)
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
 

@@ -1,4 +1,4 @@
-"""The processes of ``avsafe serve``: servers that share one listening socket, and workers.
+"""The processes of ``avsafe serve``: servers at one address, and workers.
 
 The parent serves nothing itself, so that nothing of a request can hurt it. What dies is started
 again. At SIGTERM every child hears of it at once, and has a limit for finishing what it does. When
@@ -92,19 +92,20 @@ def run(
         ended.set()
 
     with ExitStack() as held:
-        listening = held.enter_context(_listening(host, port))
+        listening = _listening(host, port, servers)
+        held.callback(_close, listening)
         if metrics is not None:
             held.enter_context(_metrics(settings, *metrics))
         for number in (signal.SIGTERM, signal.SIGINT):
             held.callback(signal.signal, number, signal.signal(number, end))
-        fd = listening.fileno()
         children = [
-            _Child("server", _command("serve_from", str(fd)), (fd,)) for _ in range(servers)
+            _Child("server", _command("serve_from", str(fd)), (fd,))
+            for fd in (one.fileno() for one in listening)
         ]
         children += [_Child("worker", _command("work")) for _ in range(workers)]
         held.callback(_stop, children, settings.drain_s + settings.shutdown_s + _SPARE_S)
-        held.callback(listening.close)  # or connections would wait at a port that nobody serves
-        _log.info("serving at http://%s:%d", host, listening.getsockname()[1])
+        held.callback(_close, listening)  # or connections would wait where nobody serves
+        _log.info("serving at http://%s:%d", host, listening[0].getsockname()[1])
         while True:
             for child in children:
                 child.look()
@@ -117,6 +118,7 @@ def serve_from(fd: int) -> None:
     import uvicorn
 
     from avsafe.server.observed import logs, metrics
+    from avsafe.server.patience import Impatient
     from avsafe.server.settings import Settings
 
     settings = Settings.from_environment()
@@ -125,7 +127,7 @@ def serve_from(fd: int) -> None:
     config = uvicorn.Config(
         "avsafe.server.app:from_environment",
         factory=True,
-        http="h11",  # bounds the headers of a request (64 kB); the faster parser does not
+        http=Impatient,
         # Behind a proxy its own log of requests is the better one; addresses are personal data.
         access_log=False,
         server_header=False,
@@ -170,20 +172,37 @@ def _command(function: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", code, *arguments]
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listening(host: str, port: int, count: int) -> list[socket.socket]:
+    """A socket for each server process, all at one address: the kernel deals connections out to
+    them. Of one socket that they share, whoever wakes first would take all that wait.
+
+    The parent keeps them open, so that a connection to a process that just died waits for the next.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    made: list[socket.socket] = []
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.listen(_BACKLOG)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:  # is it ours alone?
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            port = probe.getsockname()[1]
+        for _ in range(count):
+            made.append(socket.socket(family, socket.SOCK_STREAM))
+            made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            made[-1].bind((host, port))
+            made[-1].listen(_BACKLOG)
     except OSError as error:
-        made.close()
+        _close(made)
         raise UsageError(
             f"Nothing can be served at {host}:{port}: {error.strerror or error}. "
             "Choose another --port or --host."
         ) from None
     return made
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for one in sockets:
+        one.close()
 
 
 def _metrics(settings: Settings, host: str, port: int) -> ExitStack:

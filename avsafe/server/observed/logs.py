@@ -52,6 +52,7 @@ class Shaped(logging.Formatter):
             "level": record.levelname.lower(),
             "event": _event(record),
             "logger": record.name,
+            "process": record.process,
         }
         for name, value in (
             ("request_id", context.request_id.get()),
