@@ -20,6 +20,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -228,7 +229,7 @@ class Provider:
         with _typed(urlsplit(address).path):
             async with (
                 asyncio.timeout(_TIMEOUT_S),
-                _http().AsyncClient(timeout=_TIMEOUT_S) as client,
+                _http().AsyncClient(timeout=_TIMEOUT_S, verify=_tls()) as client,
                 client.stream("GET", address, headers={"accept": "application/json"}) as answer,
             ):
                 answer.raise_for_status()
@@ -256,6 +257,7 @@ class Provider:
             redirect_uri=self.redirect_uri,
             code_challenge_method="S256",
             timeout=_TIMEOUT_S,
+            verify=_tls(),
         )
 
     def _basic(self) -> Any:
@@ -360,6 +362,12 @@ def _http() -> Any:
         return import_module("httpx2")
     except ImportError:
         return import_module("httpx")
+
+
+@cache
+def _tls() -> Any:
+    """Which certificates are trusted: read once, for it takes longer than a request."""
+    return _http().create_ssl_context()
 
 
 @contextmanager

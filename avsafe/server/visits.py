@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.routing import APIRoute
 
 from avsafe.errors import AvsafeError, ObjectsError
 from avsafe.registry.database import Database
@@ -67,13 +68,21 @@ class Visits:
     def show(self, visit: Visit, template: str, *, status: int = 200, **values: Any) -> Response:
         """A template, with what the frame of every page needs."""
         place = visit.request.url.path.removeprefix(visit.path("")).partition("/")[0]
-        # The same page in another language; what answers a form is no page to go to.
-        rest = f"team/{place}" if visit.request.method == "POST" else visit.rest
+        # The same page in another language; what answers a form is mostly no page to go to.
+        posted = visit.request.method == "POST"
+        rest = f"team/{place if self._is_page(place) else ''}" if posted else visit.rest
         body = pages.render(
             template, self.settings, visit.say, who=visit.who, csrf=visit.csrf, place=place,
             here=visit.path(), may=visit.who.scopes, rest=rest, **values,
         )  # fmt: skip
         return HTMLResponse(body, status)
+
+    def _is_page(self, place: str) -> bool:
+        there = f"{self.router.prefix}/{place}"
+        return any(
+            isinstance(route, APIRoute) and route.path == there and "GET" in route.methods
+            for route in self.router.routes
+        )
 
     def elsewhere(self) -> Response:
         return pages.error(self.settings, self.language, "elsewhere", 403)

@@ -16,12 +16,7 @@ from tests.oidc_kit import CLIENT, SECRET, Provider
 PAGES = ("", "jobs", "new", "reviews", "consent", "policy", "ledger", "reports", "keys")
 LOOKS = [("en", 390, "light"), ("it", 1280, "dark")]
 if os.environ.get("AVSAFE_SCREENSHOTS"):  # for those who look at all of them
-    LOOKS += [
-        ("en", 1280, "light"),
-        ("it", 390, "dark"),
-        ("en", 390, "dark"),
-        ("it", 1280, "light"),
-    ]
+    LOOKS += [("en", 1280, "light"), ("it", 390, "dark")]
 
 # What is wrong with a page; [] when nothing is. Contrast after WCAG 2.2, 1.4.3.
 CHECK = """() => {
@@ -164,9 +159,8 @@ def test_every_page_fits_and_can_be_read(service, opened, language, width, schem
     assert opened.problems == []
 
 
-@pytest.mark.parametrize("language", ["en", "it"])
-def test_pages_with_nothing_on_them(service, opened, language):
-    page = opened(390)
+def test_pages_with_nothing_on_them(service, opened):
+    page, language = opened(390), "it"
     log_in(page, service, service.people.add("eva", "empty", "owner"), language)
     for path in PAGES:
         page.goto(f"{service.address}/{language}/team/{path}")
@@ -177,15 +171,14 @@ def test_pages_with_nothing_on_them(service, opened, language):
 def test_the_keyboard_shows_where_it_is(service, opened):
     page = opened()
     log_in(page, service, service.people.add("key", "lab", "owner"))
-    for path in ("", "new"):
-        page.goto(f"{service.address}/en/team/{path}")
-        seen = set()
-        for _ in range(22):
-            page.keyboard.press("Tab")
-            tag, shown = page.evaluate(FOCUS)
-            assert shown or tag == "BODY", (path, tag)
-            seen.add(tag)
-        assert {"A", "BUTTON"} <= seen
+    page.goto(f"{service.address}/en/team/new")
+    seen = set()
+    for _ in range(24):
+        page.keyboard.press("Tab")
+        tag, shown = page.evaluate(FOCUS)
+        assert shown or tag == "BODY", tag
+        seen.add(tag)
+    assert {"A", "BUTTON", "SELECT", "TEXTAREA", "SUMMARY"} <= seen
 
 
 def test_the_same_page_in_the_other_language(service, opened):

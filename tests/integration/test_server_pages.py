@@ -117,6 +117,15 @@ def test_every_page_by_every_role(place):
         assert answer.headers["location"].startswith("/en/team/login")
 
 
+def test_what_answers_a_form_leads_to_a_page_in_the_other_language(place):
+    http, csrf = place.browser("lin", "lab", "owner")
+    for path, there in (("keys", "keys"), ("policy", "policy"), ("protected", ""),
+                        ("jobs/none/cancel", "jobs")):  # fmt: skip
+        page = http.post(f"/en/team/{path}", files=form(csrf=csrf)).text
+        assert f'<a href="/it/team/{there}" lang="it"' in page
+        assert http.get(f"/it/team/{there}").status_code == 200
+
+
 def test_without_a_provider_there_is_no_way_through_one(place):
     nobody = TestClient(place.app, follow_redirects=False)
     for method, path in (("GET", "login"), ("GET", "callback?state=a&code=b"), ("GET", "out"),
