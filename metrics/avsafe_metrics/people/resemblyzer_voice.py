@@ -30,7 +30,7 @@ class ResemblyzerVoice:
         version="ge2e-1",
         modality="voice",
         dimensions=DIMENSIONS,
-        same_below=0.60,
+        same_below=0.70,
         other_above=0.80,
         licence="Apache-2.0",
         source="Resemblyzer 0.1.4 (Wan et al. 2018, arXiv:1710.10467), speech by Silero VAD",
