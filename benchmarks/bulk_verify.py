@@ -1,6 +1,6 @@
 """What `avsafe verify FOLDER --out RUN` costs, and what it costs when there is nothing to do.
 
-    python benchmarks/bulk_verify.py [--clips 200] [--rows 10000 100000] [--out reports/bulk_verify]
+    python benchmarks/bulk_verify.py [--clips 200] [--rows 1000 10000 100000] [--out FOLDER]
 
 Small clips with sound are made first. They are looked at by one process and by two, and once by a
 loop over `avsafe.verify` in this process, the floor beneath both. Then manifests of many rows are
@@ -108,7 +108,7 @@ def resumed(folder: Path, rows: int, like: Path, environment: dict[str, str]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=200)
-    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[1000, 10_000, 100_000])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -118,24 +118,25 @@ def main() -> None:
             "OPENBLAS_NUM_THREADS": "1",
         }
         make_clips(folder / "clips", options.clips)
-        looking = looked_at(folder, folder / "clips", options.clips, environment)
-        none = timed([CLI, "verify", str(folder / "clips"), "--out", str(folder / "run-1")],
-                     environment)  # fmt: skip
-        found = {
+        found: dict[str, Any] = {
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, shared",
             "clips": options.clips,
-            "looking": looking,
+            "looking": looked_at(folder, folder / "clips", options.clips, environment),
             "imports_alone": timed([NOTHING], environment),
-            "nothing_to_do": [
-                {"rows": options.clips} | none,
-                *(resumed(folder, n, folder / "run-1", environment) for n in options.rows),
-            ],
+            "nothing_to_do": [],
         }
+        for rows in options.rows:
+            one = resumed(folder, rows, folder / "run-1", environment)
+            found["nothing_to_do"].append(one)
+            tell(found, options.out)
+
+
+def tell(found: dict[str, Any], out: Path | None) -> None:
     text = json.dumps(found, indent=1)
-    print(text)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "figures.json").write_text(text + "\n")
+    print(text, flush=True)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "figures.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

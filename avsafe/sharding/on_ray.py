@@ -142,11 +142,11 @@ class OnRay:
 class _Batch(Generic[T]):
     """What one Ray task does, in this order."""
 
-    tasks: Sequence[T]
+    tasks: list[T]
     answered: int = 0
 
 
-def _each(work: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[str | None, R | None]]:
+def _each(work: Callable[[T], R], tasks: list[T]) -> Iterator[tuple[str | None, R | None]]:
     pool.start_worker()
     for task in tasks:
         try:
