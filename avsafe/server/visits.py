@@ -80,7 +80,7 @@ class Visits:
     def _is_page(self, place: str) -> bool:
         there = f"{self.router.prefix}/{place}"
         return any(
-            isinstance(route, APIRoute) and route.path == there and "GET" in route.methods
+            isinstance(route, APIRoute) and route.path == there and "GET" in (route.methods or ())
             for route in self.router.routes
         )
 
