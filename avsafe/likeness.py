@@ -191,6 +191,8 @@ def _named_voice(
     info = None if name in FROM_NOBODY else plugins.generator_info(name)
     if info is None or Task.TEXT_TO_SPEECH not in info.tasks:
         return False
+    if request.task != Task.TEXT_TO_SPEECH and "voice" not in info.controls:
+        return False  # it makes sounds, and speaks in no voice that a request could name
     if not voice and any(VOICE in shown for _, shown in people):
         return False  # that of the input
     return not {name, f"{name}:{voice}"} & _listed(workspace, VOICES)

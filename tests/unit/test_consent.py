@@ -236,7 +236,13 @@ def test_a_voice_that_is_only_named_is_unknown_unless_it_is_listed(workspace, fi
     listed = workspace.home.policy / likeness.VOICES
     listed.parent.mkdir(exist_ok=True)
     assert of("alloy") == of("alloy", Task.VIDEO_TO_AUDIO) == "unknown"
-    assert likeness_of(workspace, [], generator="foley", task=Task.VIDEO_TO_AUDIO).status == "none"
+    for other in ("foley", "command", "diffusers"):  # they make sounds, and name no voice
+        assert (
+            likeness_of(workspace, [], generator=other, task=Task.VIDEO_TO_AUDIO).status == "none"
+        )
+    assert likeness_of(workspace, [], generator="command", task=Task.TEXT_TO_SPEECH).status == (
+        "unknown"
+    )
     listed.write_text(f"# of the contract\n{name}:alloy\n")
     try:
         assert of("alloy") == of("alloy", Task.VIDEO_TO_AUDIO) == "none"

@@ -12,7 +12,7 @@ import pytest
 
 from avsafe import media
 from avsafe.errors import Cancelled, GeneratorFailed, MissingExtra, UsageError
-from avsafe.testing import check_generator, textured_clip
+from avsafe.testing import check_generator, sound_only, textured_clip
 from avsafe.types import GenerationRequest, Generator, InputMedia, Kind, Principal, Task
 from avsafe_generators.command import Command, Recipe, recipe, runner, template
 
@@ -328,6 +328,15 @@ def test_a_damaged_or_truncated_file(tmp_path, clip):
 def test_the_kind_must_fit_the_task(clip):
     with pytest.raises(GeneratorFailed, match="needs image"):
         Command().generate(ask(["cp", str(clip), "{output}"], Task.TEXT_TO_IMAGE))
+
+
+def test_a_program_that_speaks_writes_sound(clip, tmp_path):
+    sound = tmp_path / "said.wav"
+    media.encode(sound_only(1.0), sound)
+    raw = Command().generate(ask(["cp", str(sound), "{output}"], Task.TEXT_TO_SPEECH))
+    assert raw.kind is Kind.AUDIO
+    with pytest.raises(GeneratorFailed, match="needs audio"):
+        Command().generate(ask(["cp", str(clip), "{output}"], Task.TEXT_TO_SPEECH))
 
 
 def test_the_workspace_is_removed_after_a_failure(private_temp):

@@ -32,9 +32,10 @@ from avsafe_generators.command.template import fill
 from avsafe_generators.kept import Kept
 
 CONFIG_VARIABLE = "AVSAFE_COMMANDS"
-_SUFFIX = {Task.TEXT_TO_IMAGE: ".png"}
+_SUFFIX = {Task.TEXT_TO_IMAGE: ".png", Task.TEXT_TO_SPEECH: ".wav"}
 _KINDS: dict[Task, tuple[Kind, ...]] = {
     Task.TEXT_TO_IMAGE: (Kind.IMAGE,),
+    Task.TEXT_TO_SPEECH: (Kind.AUDIO,),
     Task.VIDEO_TO_AUDIO: (Kind.VIDEO, Kind.AUDIO),
 }
 _ROLES = {
