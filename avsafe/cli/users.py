@@ -49,14 +49,18 @@ def key(name: Name, team: Team, days: Days = 90, as_json: Json = False) -> None:
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """Every user with roles by team."""
-    with _people() as people:
-        found = people.list()
+    """Every user with roles by team, and the identities at OpenID providers."""
+    from avsafe.server.identities import Identities
+    from avsafe.server.people import People
+
+    with _database() as database:
+        found, elsewhere = People(database).list(), Identities(database).by_user()
     if as_json:
         print_json(
             [
                 {"name": a.name, "suspended": a.suspended,
-                 "roles": [{"team": t, "role": r} for t, r in a.roles]}
+                 "roles": [{"team": t, "role": r} for t, r in a.roles],
+                 "identities": [{"issuer": i, "subject": s} for i, s in elsewhere.get(a.id, ())]}
                 for a in found
             ]
         )  # fmt: skip
@@ -65,6 +69,8 @@ def list_(as_json: Json = False) -> None:
         roles = ", ".join(f"{team}: {role}" for team, role in account.roles)
         state = " [red]suspended[/]" if account.suspended else ""
         console().print(f"{shown(account.name)}  {shown(roles)}{state}")
+        for issuer, subject in elsewhere.get(account.id, ()):
+            console().print(f"    {shown(subject)} at {shown(issuer)}")
 
 
 @app.command()

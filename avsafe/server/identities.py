@@ -126,6 +126,15 @@ class Identities:
             if found is not None:
                 connection.execute(delete(sessions).where(sessions.c.identity_id == found[0]))
 
+    def by_user(self) -> dict[str, list[tuple[str, str]]]:
+        """Issuer and subject of every identity, by the id of its user."""
+        query = select(identities.c.user_id, identities.c.issuer, identities.c.subject)
+        found: dict[str, list[tuple[str, str]]] = {}
+        with self._database.reading() as connection:
+            for user_id, issuer, subject in connection.execute(query.order_by(identities.c.id)):
+                found.setdefault(user_id, []).append((issuer, subject))
+        return found
+
     def link(self, name: str, issuer: str, subject: str) -> None:
         """Let an identity log in as a user that there is. Raises UsageError."""
         if not issuer.strip() or not subject.strip() or len(subject) > 255:

@@ -364,6 +364,8 @@ def test_keys_and_identities_on_the_command_line():
     issuer = ["--issuer", "https://login.example.org", "--subject", "s-1"]
     assert run(cli, ["users", "link", "--name", "ada", *issuer]).exit_code == 0
     assert run(cli, ["users", "link", "--name", "eve", *issuer]).exit_code != 0
+    assert '"subject": "s-1"' in run(cli, ["users", "list", "--json"]).stdout
+    assert "s-1 at https://login.example.org" in run(cli, ["users", "list"]).stdout
     assert "1 gone" in run(cli, ["users", "unlink", "--name", "ada"]).stdout
 
 
