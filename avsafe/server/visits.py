@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
@@ -27,6 +28,7 @@ from avsafe.server.settings import Settings
 from avsafe.server.uploads import BadUpload, received
 from avsafe.server.words import Words, words
 
+_log = logging.getLogger(__name__)
 COOKIE = "avsafe_session"
 
 
@@ -120,9 +122,12 @@ class Visits:
             except BadUpload as error:
                 said = visit.say(f"error:{error.code}", mb=self.settings.max_upload_mb)
                 return self.show(visit, "team_error.html", status=error.status, message=said)
+            except ObjectsError as error:
+                _log.error("%s", error)
+                said = visit.say("error:no-store")
+                return self.show(visit, "team_error.html", status=503, message=said)
             except AvsafeError as error:
                 status = 429 if isinstance(error, TooMany) else 400
-                status = 503 if isinstance(error, ObjectsError) else status
                 said = told(error, self.settings.home.root)
                 return self.show(visit, "team_error.html", status=status, message=said)
 

@@ -267,6 +267,11 @@ def test_a_gateway_whose_store_does_not_answer(bucket, tmp_path):
         assert "retry-after" in answer.headers
         assert s3_kit.SECRET not in answer.text
         assert "box" not in answer.text
+    page = http.post("/it/team/login", files={"key": (None, place.key)}, follow_redirects=False)
+    assert page.status_code == 303
+    page = http.get(f"/it/team/jobs/{job_id}/file")
+    assert (page.status_code, "non sono raggiungibili" in page.text) == (503, True)
+    assert "box" not in page.text
     assert len(place.jobs.list("lab")) == 1
     assert http.delete(f"/v1/videos/{job_id}").status_code == 200  # its files go with the sweep
     with pytest.raises(ObjectsError, match="refuses"):
