@@ -35,6 +35,7 @@ def examine(home: Home | None = None) -> Iterator[Finding]:
         yield _package(package)
     yield _sqlite()
     yield _chromaprint()
+    yield _espeak()
     yield _risk()
     yield from _sandbox()
     yield Finding("home", True, str(home.root) + ("" if home.root.is_dir() else " (not made yet)"))
@@ -81,6 +82,19 @@ def _chromaprint() -> Finding:
         True,
         "absent: releases of sound alone cannot be recovered after their credential is lost",
         "Install the system library: apt install libchromaprint1, or brew install chromaprint.",
+    )
+
+
+def _espeak() -> Finding:
+    from shutil import which
+
+    if program := which("espeak-ng"):
+        return Finding("espeak-ng", True, program)
+    return Finding(
+        "espeak-ng",
+        True,
+        "absent: no text is read aloud (text-to-speech, lines in a prompt)",
+        "Install the program: apt install espeak-ng, or brew install espeak-ng.",
     )
 
 

@@ -72,6 +72,7 @@ def test_denial_is_structured(tmp_path: Path) -> None:
     [
         (("generate", "text-to-nothing"), 2, "text-to-video"),
         (("generate", "talking-head", "--prompt", "hi"), 2, "--image"),
+        (("generate", "text-to-speech", "--prompt", "hello", "--duration", "3"), 2, "speed=0.25"),
         (("generate", "text-to-video", "--prompt", "quarterly turnover"), 2, "turnover"),
         (("generate", "text-to-video", "--prompt", "ball", "--size", "big"), 2, "WIDTHxHEIGHT"),
         (("generate", "text-to-video", "--prompt", "ball", "--size", "0x0"), 2, "WIDTHxHEIGHT"),
