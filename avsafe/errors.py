@@ -26,6 +26,7 @@ since a message may quote a path or a prompt.
     ├── PolicyError                  1   a policy folder does not load or validate
     ├── RegistryError                1
     ├── ObjectsError                 1   the object store refuses, or does not answer
+    ├── BackupError                  1   an archive is damaged, hostile, or not of this home
     └── LedgerError                  1   the log is broken or not writable
         └── Withdrawn                4   a consent was withdrawn before the release
 """
@@ -150,6 +151,10 @@ class RegistryError(AvsafeError):
 
 class ObjectsError(AvsafeError):
     """The object store refuses, or does not answer."""
+
+
+class BackupError(AvsafeError):
+    """An archive is damaged, hostile, or does not fit this home."""
 
 
 class LedgerError(AvsafeError):

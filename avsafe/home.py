@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from avsafe.errors import UsageError
 
 DATABASE_VARIABLE = "AVSAFE_DATABASE_URL"
+RESTORING = "restore.json"  # moves that a restore has still to make
 _DRIVER = "postgresql+psycopg"
 
 
@@ -86,7 +87,14 @@ class Home:
         return self.root / "staging"
 
     def ensure(self) -> Home:
-        """Make the folders, private to this user."""
+        """Make the folders, private to this user.
+
+        Raises UsageError when a restore into them was cut short.
+        """
+        if (self.root / RESTORING).exists():
+            raise UsageError(
+                f"A restore into {self.root} was cut short. Complete it: avsafe restore --finish"
+            )
         for folder in (self.root, self.keys, self.objects, self.staging):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return self

@@ -22,6 +22,7 @@ from avsafe.cli import (
     policy,
     registry,
     serve,
+    state,
     system,
     users,
 )
@@ -40,6 +41,7 @@ app = typer.Typer(
 media.register(app)
 system.register(app)
 serve.register(app)
+state.register(app)
 app.command("gallery")(gallery)
 app.add_typer(keys.app, name="keys")
 app.add_typer(policy.app, name="policy")

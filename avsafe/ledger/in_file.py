@@ -30,6 +30,15 @@ PRAGMA user_version = 1;
 """
 
 
+def make(path: Path) -> None:
+    """A log without entries."""
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA journal_mode = WAL")
+        file.executescript(_SCHEMA)
+    file.close()
+    path.chmod(0o600)
+
+
 class FileStorage:
     """A ``Storage`` in one file."""
 

@@ -59,6 +59,12 @@ def exists(url: str) -> bool:
         return found is not None and found[0] is not None
 
 
+def schema() -> tuple[str, ...]:
+    """Statements that make a log without entries, and without a head."""
+    made = [one.strip() for one in _SCHEMA.split(";") if one.strip()]
+    return (*made, f"INSERT INTO ledger.format VALUES ({_FORMAT})")  # noqa: S608
+
+
 def _connected(url: str) -> psycopg.Connection[Row]:
     try:
         import psycopg

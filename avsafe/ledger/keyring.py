@@ -82,6 +82,25 @@ def settle(folder: Path, head: Callable[[], str]) -> None:
             _settle(folder, head())
 
 
+@contextmanager
+def steady(folder: Path) -> Iterator[None]:
+    """No key is handed over meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with locked(folder / _LOCK):
+        yield
+
+
+def verifiers(folder: Path) -> list[Verifier]:
+    """Public halves of the keys of a folder, those before them included; none where it has none."""
+    found: list[Verifier] = [old for _, old in _older(folder)]
+    for name in (KEY_FILE, _NEXT):
+        if (folder / name).exists():
+            found.append(_ring(folder, (folder / name).read_bytes()).current)
+    if (folder / VERIFIER_FILE).exists():
+        found.append(Verifier.parse((folder / VERIFIER_FILE).read_text("utf-8")))
+    return found
+
+
 def retire(folder: Path, key: Verifier, size: int) -> None:
     """Note, before the head says so, that a key's last checkpoint is that of ``size`` entries."""
     kept = [(last, old) for last, old in _older(folder) if old.public != key.public]

@@ -190,6 +190,16 @@ def whole_notes(text: str) -> str:
     return "".join(block + "\n\n" for block in blocks[: len(blocks) // 2 * 2])
 
 
+def notes_up_to(text: str, size: int) -> str:
+    """The notes of an exported file that speak of no more than ``size`` entries.
+
+    Raises LedgerError for a note that is no checkpoint.
+    """
+    blocks = whole_notes(text).split("\n\n")[:-1]
+    pairs = zip(blocks[0::2], blocks[1::2], strict=True)
+    return "".join(f"{a}\n\n{b}\n\n" for a, b in pairs if parse(a + "\n").size <= size)
+
+
 def read_notes(text: str, key: Verifier | Ring, since: int = 0) -> Iterator[Checkpoint]:
     """The checkpoints of an exported file: signed notes, each followed by an empty line; those of
     fewer than ``since`` entries are passed over.

@@ -55,7 +55,7 @@ class Database:
             event.listen(engine, "connect", _on_connect)
             event.listen(engine, "begin", _on_begin)
         else:
-            engine = _postgresql(str(location))
+            engine = postgresql_engine(str(location))
         database = cls(engine, path)
         try:
             # Locked: two processes that make one file at once trip over its journal mode.
@@ -83,7 +83,7 @@ class Database:
         """The schema that a database has, None when there are no tables; changes nothing. Raises
         RegistryError."""
         if "://" in str(location):
-            engine = _postgresql(str(location))
+            engine = postgresql_engine(str(location))
         else:
             engine = create_engine(f"sqlite:///file:{location}?mode=ro&uri=true")
         try:
@@ -173,7 +173,8 @@ def _queue(path: Path) -> Iterator[None]:
         raise RegistryError(f"The registry cannot be locked. {error}") from error
 
 
-def _postgresql(url: str) -> Engine:
+def postgresql_engine(url: str) -> Engine:
+    """Without looking at what is there. Raises MissingExtra."""
     try:
         engine = create_engine(
             url,

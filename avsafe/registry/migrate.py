@@ -25,15 +25,15 @@ def version(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the missing migrations, all in the connection's open transaction.
+def upgrade(connection: Connection, to: str = HEAD) -> None:
+    """Run the missing migrations up to ``to``, all in the connection's open transaction.
 
     Raises RegistryError when the database was written by a newer avsafe.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
     found = version(connection)
-    if found == HEAD:  # another process was first
+    if found == to:  # another process was first
         return
     from alembic import command
     from alembic.config import Config
@@ -43,7 +43,7 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
     except CommandError as error:
         raise RegistryError(
             f"The registry has schema version {found}, this avsafe knows up to {HEAD}. "
