@@ -12,11 +12,7 @@ calls it released: so a release is never lost with its machine.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +24,8 @@ from avsafe.errors import ObjectsError
 from avsafe.objects import FolderStore, Store, Stored, open_store
 from avsafe.server import pages
 from avsafe.server.jobs import ENDED, RELEASED, Job, Jobs
+from avsafe.server.scratch import scratch
+from avsafe.server.scratch import sweep as sweep_scratch
 from avsafe.server.settings import Settings
 from avsafe.server.uploads import Form
 from avsafe.staging import STAGED, Stage
@@ -36,7 +34,6 @@ _log = logging.getLogger(__name__)
 JOBS = "jobs"
 STILL = "still.webp"  # of a release, made when a page first shows it
 WORK = "work"  # in the state folder
-_BEGINS_S = 60.0  # a scratch folder gets its lock within that
 _ORPHAN = timedelta(hours=1)  # files are put before their job is queued
 
 
@@ -57,7 +54,7 @@ class Kept:
         if isinstance(self.store, FolderStore):
             yield self.store.path(self.stored.key)
             return
-        with _scratch(settings.uploads) as folder:
+        with scratch(settings.uploads) as folder:
             path = folder / f"file{self.suffix}"
             self.store.fetch(self.stored.key, path)
             yield path
@@ -167,7 +164,7 @@ def workplace(settings: Settings, job: Job, suffix: str) -> Iterator[Workplace]:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         yield Workplace(store, job.id, folder, output)
         return
-    with _scratch(settings.home.root / WORK) as folder:
+    with scratch(settings.home.root / WORK) as folder:
         for one in job.request.get("inputs", ()):
             store.fetch(key_of(job.id, one["file"]), folder / one["file"])
         yield Workplace(store, job.id, folder, output)
@@ -179,7 +176,7 @@ def workplace(settings: Settings, job: Job, suffix: str) -> Iterator[Workplace]:
 def sweep(settings: Settings, jobs: Jobs, now: datetime | None = None) -> int:
     """Remove files without a job, what jobs that ended have beside their release, and what dead
     workers left on this machine. Of how many jobs files were removed."""
-    _sweep_scratch(settings.home.root / WORK)
+    sweep_scratch(settings.home.root / WORK)
     now = now or datetime.now(UTC)
     try:
         return sum(_sweep(store_of(settings), jobs, now))
@@ -226,28 +223,3 @@ def _is_of(key: str, output: str | None) -> bool:
     if name.startswith(STAGED):
         return True
     return output is not None and name in (output, f"{output}.c2pa", STILL)
-
-
-@contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    """A private folder that goes afterwards; held by a lock, so that a sweep leaves it alone."""
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder = Path(tempfile.mkdtemp(dir=parent))
-    try:
-        with (folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep_scratch(parent: Path) -> None:
-    for folder in parent.iterdir() if parent.is_dir() else ():
-        try:
-            if time.time() - folder.stat().st_mtime < _BEGINS_S:
-                continue
-            with (folder / "lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # somebody works there
-            continue

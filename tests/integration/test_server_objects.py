@@ -26,6 +26,7 @@ from avsafe.server import files, worker
 from avsafe.server.app import create_app
 from avsafe.server.jobs import Jobs
 from avsafe.server.people import People
+from avsafe.server.scratch import scratch
 from avsafe.server.settings import Settings
 from avsafe.staging import open_stage
 from avsafe.verify import verify
@@ -398,15 +399,13 @@ def test_what_may_still_become_a_release_is_left_alone(place):
     assert (job.state, job.release_id, job.output) == ("released", release_id, "out-1.mp4")
 
 
-def test_a_scratch_folder_of_the_dead_is_swept_and_of_the_living_not(bucket, tmp_path):
+def test_what_the_dead_left_on_this_machine_is_swept(bucket, tmp_path):
     place = Place(tmp_path / "home")
     root = place.home.root / "work"
     dead = root / "dead"
     dead.mkdir(parents=True)
     (dead / "in-portrait").write_bytes(b"x")
-    with files._scratch(root) as alive:
-        for folder in (dead, alive):
-            os.utime(folder, (0, 0))
+    with scratch(root) as alive:
         files.sweep(place.settings, place.jobs)
         assert [p.name for p in root.iterdir()] == [alive.name]
     assert list(root.iterdir()) == []
