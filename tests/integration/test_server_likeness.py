@@ -10,7 +10,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from avsafe import likeness, media, recognition, testing
+from avsafe.acts import Actor
 from avsafe.consent import FACE, VOICE
+from avsafe.consenting import Consenting
 from avsafe.home import DATABASE_VARIABLE, Home
 from avsafe.ledger import Ledger
 from avsafe.registry.database import Database
@@ -20,6 +22,7 @@ from avsafe.server.jobs import Jobs
 from avsafe.server.people import People
 from avsafe.server.sessions import Sessions
 from avsafe.server.settings import Settings
+from avsafe.types import RELEASING
 from tests.likeness_kit import BLUE, RED, ByColour, picture
 
 
@@ -80,7 +83,7 @@ def form(**fields):
     return {name: (None, text) for name, text in fields.items()}
 
 
-def ask(place, pictures, name):
+def ask(place, pictures, name, **more):
     """A job with a portrait; what moves is the scene."""
     with (
         (pictures / f"{name}.png").open("rb") as portrait,
@@ -89,7 +92,7 @@ def ask(place, pictures, name):
         answer = TestClient(place.app).post(
             "/v1/videos", headers=place.headers("ada"), files={"portrait": portrait, "image": i},
             data={"task": "image-to-video", "prompt": "slow zoom in", "seconds": "1",
-                  "size": "256x192"},
+                  "size": "256x192", **more},
         )  # fmt: skip
     assert answer.status_code == 200, answer.text
     place.work()
@@ -160,6 +163,30 @@ def ask_without_work(place, pictures):
         return ask(place, pictures, "other").id
     finally:
         place.work = work
+
+
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+def test_a_withdrawal_between_the_last_look_and_the_release(place, pictures, monkeypatch):
+    """The worker saw a live consent, and the log refuses the outcome all the same."""
+    me = Actor("u-1", "ada")
+    consenting = Consenting(place.home, place.database)
+    record = consenting.record(
+        [pictures / "one.png"], "speaker-9", FACE, actor=me, granted_by="lab/ada", adult=True
+    )
+
+    def last_look(pulse):
+        if pulse._stage == RELEASING:
+            consenting.withdraw(record.id, me)
+        return False
+
+    monkeypatch.setattr(worker._Pulse, "cancelled", last_look)
+    job = ask(place, pictures, "one", consent_ids=record.id)
+    assert (job.state, job.error["code"]) == ("denied", "consent_revoked")
+    assert not list((place.home.objects / "jobs").rglob("out-*"))
+    with Ledger.open(place.home.log, place.home.keys) as ledger:
+        ended = [e.body["status"] for e in ledger.entries() if e.type == "outcome"]
+        assert ended == ["denied"]
+        assert ledger.verify().ok
 
 
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
