@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from avsafe.server.jobs import (
     Jobs,
 )
 from avsafe.server.people import REVIEW as MAY_REVIEW
+from avsafe.server.scratch import scratch
 from avsafe.server.visits import Gone, Visit, Visits
 from avsafe.server.words import Words
 from avsafe.workspace import Workspace
@@ -107,9 +107,8 @@ def dashboard_pages(visits: Visits) -> None:
             if known is not None:
                 return b"".join(known.store.stream(known.stored.key))
             picture = files.still(settings, kept)
-            settings.uploads.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.TemporaryDirectory(dir=settings.uploads) as folder:
-                path = Path(folder, _STILL)
+            with scratch(settings.uploads) as folder:
+                path = folder / _STILL
                 path.write_bytes(picture)
                 kept.store.put(path, files.key_of(job.id, _STILL))
             return picture
