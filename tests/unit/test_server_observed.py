@@ -160,6 +160,20 @@ def test_a_collector_is_sent_what_happened():
     assert [span.name for span in group.scope_spans[0].spans] == ["job"]
 
 
+def test_a_job_is_sampled_by_its_name_in_every_process_alike(monkeypatch, request):
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    exporter = request.getfixturevalue("spans")
+    jobs = ["video_" + "0" * 16 + half + "0" * 15 for half in ("1", "f")]
+    for job in jobs:
+        traces.queued(job)
+        with traces.span("job", parent=traces.within(job)):
+            pass
+    made = [(one.name, f"{one.context.trace_id:032x}") for one in exporter.get_finished_spans()]
+    kept = jobs[0].removeprefix("video_")
+    assert made == [("job queued", kept), ("job", kept)]
+
+
 def test_a_span_of_an_error_has_its_kind(spans):
     with pytest.raises(ValueError, match="Ada"), traces.span("job"):
         raise raised()

@@ -159,17 +159,16 @@ def _gathered() -> CollectorRegistry:
     from prometheus_client import CollectorRegistry
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    folder = os.environ.get(SHARED)
-    if not folder:
+    if not (folder := os.environ.get(SHARED, "")):
         return on().registry
 
     class Living(MultiProcessCollector):
         def collect(self) -> Any:
             _forget_dead(Path(folder))
-            return super().collect()
+            return super().collect()  # type: ignore[no-untyped-call]
 
     registry = CollectorRegistry()
-    registry.register(Living(None, folder))
+    registry.register(Living(None, folder))  # type: ignore[no-untyped-call]
     return registry
 
 

@@ -187,8 +187,11 @@ def _of_job(job_id: str) -> SpanContext:
 
     trace_id = int(job_id[-32:], 16) or 1
     span_id = int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:8], "big") or 1
-    taken = _provider is not None and (
-        _provider.sampler.should_sample(None, trace_id, "job queued").decision.is_sampled()
-    )
-    flags = trace.TraceFlags(trace.TraceFlags.SAMPLED if taken else trace.TraceFlags.DEFAULT)
-    return trace.SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags)
+    flags = trace.TraceFlags.DEFAULT
+    if _provider is not None:
+        from opentelemetry.sdk.trace.sampling import Decision
+
+        decided = _provider.sampler.should_sample(None, trace_id, "job queued").decision
+        if decided is Decision.RECORD_AND_SAMPLE:
+            flags = trace.TraceFlags.SAMPLED
+    return trace.SpanContext(trace_id, span_id, is_remote=True, trace_flags=trace.TraceFlags(flags))
