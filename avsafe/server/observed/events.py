@@ -22,6 +22,9 @@ JOB = {"decide": "decide", "generate": "generate", "encode_and_mark": "mark",
        "sign": "sign", "verify": "verify", "release": "release"}  # fmt: skip
 
 
+_GOES_ON = {"queued": "job given back", "running": "job put off"}  # to another attempt
+
+
 class Stages:
     """Turns the stages that a long call reports into spans and seconds; a Progress.
 
@@ -133,14 +136,14 @@ class Attempt:
         effect, rules = decision.get("effect", ""), tuple(decision.get("rules", ()))
         seconds = self._tell(state)
         numbers = metrics.now()
-        if numbers is not None and effect and state != "queued":
+        if numbers is not None and effect and state not in _GOES_ON:
             for rule in rules:
                 numbers.decisions.labels(effect, rule).inc()
         more: dict[str, Any] = {"state": state, "seconds": seconds}
         more |= {"effect": effect, "rules": rules} if effect else {}
         if after is not None and after.error is not None:
             more["code"] = str(after.error.get("code", ""))
-        _log.info("job ended" if state != "queued" else "job given back", extra=more)
+        _log.info(_GOES_ON.get(state, "job ended"), extra=more)
 
     def lost(self) -> None:
         """Its lease ran out, and another worker has it."""
