@@ -86,9 +86,10 @@ def server() -> Iterator[Server | None]:
         "s3", endpoint_url=made.url, region_name="eu-south-1",
         aws_access_key_id=KEY_ID, aws_secret_access_key=SECRET,
     )  # fmt: skip
-    client.create_bucket(
-        Bucket="box", CreateBucketConfiguration={"LocationConstraint": "eu-south-1"}
-    )
+    if not client.list_buckets()["Buckets"]:  # moto keeps one set of them in a process
+        client.create_bucket(
+            Bucket="box", CreateBucketConfiguration={"LocationConstraint": "eu-south-1"}
+        )
     try:
         yield made
     finally:
