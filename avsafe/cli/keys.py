@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from avsafe.cli.rotate import rotate
 from avsafe.cli.shell import Json, console, print_json
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 trust_app = typer.Typer(no_args_is_help=True, help="Whose signatures and time stamps count here.")
 app.add_typer(trust_app, name="trust")
+app.command("rotate")(rotate)
 
 Tsa = Annotated[str, typer.Option("--tsa", help="RFC 3161 time stamp authority, http(s) URL.")]
 

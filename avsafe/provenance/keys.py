@@ -20,7 +20,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,6 +41,7 @@ _ORGANIZATION = "avsafe development"
 CA_DAYS = 3650
 LEAF_DAYS = 365
 WARN_DAYS = 30  # begin to warn this long before the signing certificate expires
+_NEXT = ".next"  # a folder of files that are the keys already, and have still to be moved
 _BACKDATED = timedelta(minutes=5)  # so that a verifier whose clock is slow accepts the first files
 
 CLAIM_SIGNING_OID = "1.3.6.1.4.1.62558.2.1"  # c2pa-kp-claimSigning, C2PA certificate policy
@@ -90,7 +91,8 @@ def init(folder: Path, *, organization: str = _ORGANIZATION, overwrite: bool = F
     if not organization.strip():
         raise UsageError("The organization of a certificate must have a name.")
     _private_folder(folder)
-    with _locked(folder):
+    with locked_folder(folder):
+        settle(KeyFiles(folder))
         return _init(KeyFiles(folder), organization.strip(), overwrite)
 
 
@@ -101,21 +103,38 @@ def _init(files: KeyFiles, organization: str, overwrite: bool) -> KeyFiles:
             f"{files.folder} already has keys ({', '.join(there)}). Use --overwrite to replace "
             "them: the old root moves to trust/, so that what it signed stays trusted here."
         )
+    install(files, dict(zip((path.name for path in files.all), make(organization), strict=True)))
+    return files
+
+
+def install(files: KeyFiles, made: Mapping[str, bytes]) -> None:
+    """Put new files in place of those of the same names, all or none, under the folder's lock.
+
+    They are gathered in a folder, and renaming it decides: from then on they are the keys, and
+    whoever opens the folder next moves what a crash left to be moved.
+    """
     _private_folder(files.trust)
-    made = _make(organization)
     staging = Path(tempfile.mkdtemp(prefix=".init-", dir=files.folder))
     try:
-        for path, data in zip(files.all, made, strict=True):
-            write_private(staging / path.name, data)
-        if files.ca.exists():  # what the old root signed stays trusted
+        for name, data in made.items():
+            write_private(staging / name, data)
+        if files.ca.name in made and files.ca.exists():  # what the old root signed stays trusted
             write_private(files.trust / f"{_fingerprint(files.ca)}.pem", files.ca.read_bytes())
-        # The chain goes last: load_signer looks for it first, so it never sees half a set.
-        files.chain.unlink(missing_ok=True)
-        for path in (files.ca, files.ca_key, files.key, files.chain):
-            os.replace(staging / path.name, path)
+        staging.rename(files.folder / _NEXT)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return files
+    settle(files)
+
+
+def settle(files: KeyFiles) -> None:
+    """Finish what ``install`` had decided, under the folder's lock."""
+    ready = files.folder / _NEXT
+    if not ready.is_dir():
+        return
+    for path in (files.ca, files.ca_key, files.key, files.chain):
+        if (ready / path.name).exists():
+            os.replace(ready / path.name, path)
+    ready.rmdir()
 
 
 def load_signer(folder: Path) -> LocalSigner:
@@ -127,10 +146,13 @@ def load_signer(folder: Path) -> LocalSigner:
     files = KeyFiles(folder)
     warnings: list[str] = []
     _private_folder(folder)
-    with _locked(folder):  # of two processes that come first, one makes the keys
+    with locked_folder(folder):  # of two processes that come first, one makes the keys
+        settle(files)
         made = not any(path.exists() for path in files.all)
         if made:
             _init(files, _ORGANIZATION, overwrite=False)
+        chain_pem = files.chain.read_text() if files.chain.exists() else ""
+        key_pem = files.key.read_bytes() if files.key.exists() else b""
     if made:
         warnings.append(
             f"No signing keys in {folder}: made development keys. Their credentials are trusted "
@@ -141,20 +163,21 @@ def load_signer(folder: Path) -> LocalSigner:
             raise SigningFailed(
                 f"{path} is missing. Restore it, or run `avsafe keys init --overwrite`."
             )
-    chain_pem = files.chain.read_text()
     leaf = certificates(chain_pem)[0]
     algorithm = algorithm_of(leaf)
     warnings += _validity_warnings(leaf)
     if files.key.stat().st_mode & 0o077:
         warnings.append(f"{files.key} can be read by others on this machine: chmod 600 it.")
-    if not _same_key(files.key, leaf):
+    if not same_key(key_pem, leaf, files.key):
         raise SigningFailed(
             f"{files.key.name} is not the key of the first certificate in {files.chain.name}. "
             "Put the matching pair there, or run `avsafe keys init --overwrite`."
         )
     for warning in warnings:
         _log.info("%s", warning)  # whoever signs shows them: Signed.warnings
-    return LocalSigner(files.key, chain_pem, trust_anchors(folder), algorithm, tuple(warnings))
+    return LocalSigner(
+        files.key, chain_pem, trust_anchors(folder), algorithm, tuple(warnings), key_pem
+    )
 
 
 def own_anchors(folder: Path) -> str:
@@ -225,13 +248,18 @@ def algorithm_of(certificate: x509.Certificate) -> str:
     )
 
 
-def _make(organization: str) -> tuple[bytes, bytes, bytes, bytes]:
-    """ca.pem, ca.key, chain.pem, signer.key."""
+def start_now() -> datetime:
+    """From when a certificate that is made now is valid."""
+    return datetime.now(UTC).replace(microsecond=0) - _BACKDATED
+
+
+def make(organization: str) -> tuple[bytes, bytes, bytes, bytes]:
+    """ca.pem, ca.key, chain.pem, signer.key of a new development authority."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    start = datetime.now(UTC).replace(microsecond=0) - _BACKDATED
+    start = start_now()
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca = issue(
         x509.Name(_names(organization, "root")),
@@ -251,7 +279,7 @@ def _make(organization: str) -> tuple[bytes, bytes, bytes, bytes]:
         days=LEAF_DAYS,
     )
     ca_pem = ca.public_bytes(Encoding.PEM)
-    return ca_pem, _pem(ca_key), leaf.public_bytes(Encoding.PEM) + ca_pem, _pem(key)
+    return ca_pem, pem_of(ca_key), leaf.public_bytes(Encoding.PEM) + ca_pem, pem_of(key)
 
 
 def issue(
@@ -322,14 +350,16 @@ def _names(organization: str, what: str) -> list[x509.NameAttribute[str]]:
     ]
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A private key as it is kept: PKCS #8, not encrypted."""
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path) -> Iterator[None]:
+    """One process at a time changes the keys of a folder."""
     with open(
         folder / ".lock", "w", opener=lambda name, flags: os.open(name, flags, 0o600)
     ) as lock:
@@ -364,11 +394,12 @@ def _validity_warnings(leaf: x509.Certificate) -> list[str]:
     return []
 
 
-def _same_key(path: Path, leaf: x509.Certificate) -> bool:
+def same_key(key_pem: bytes, leaf: x509.Certificate, path: Path) -> bool:
+    """Whether a private key is that of a certificate. Raises SigningFailed when it is none."""
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
+        key = load_pem_private_key(key_pem, password=None)
     except (ValueError, TypeError) as error:
         raise SigningFailed(f"{path} is not an unencrypted PEM private key: {error}.") from error
     return key.public_key() == leaf.public_key()

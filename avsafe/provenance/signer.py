@@ -60,12 +60,13 @@ class LocalSigner:
     anchors_pem: str
     algorithm: str = "es256"
     warnings: tuple[str, ...] = ()
+    key_pem: bytes = field(default=b"", repr=False)  # as it was read; b"": from the file each time
 
     def sign(self, data: bytes) -> bytes:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         try:
-            key = load_pem_private_key(self.key_path.read_bytes(), password=None)
+            key = load_pem_private_key(self.key_pem or self.key_path.read_bytes(), password=None)
         except (OSError, ValueError, TypeError) as error:
             raise SigningFailed(
                 f"The signing key {self.key_path.name} cannot be read: {error}. "

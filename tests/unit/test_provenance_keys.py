@@ -81,7 +81,7 @@ def test_a_failing_init_leaves_the_old_keys(
     def fail(organization: str) -> None:
         raise RuntimeError("no entropy")
 
-    monkeypatch.setattr(keys, "_make", fail)
+    monkeypatch.setattr(keys, "make", fail)
     with pytest.raises(RuntimeError):
         keys.init(tmp_path, overwrite=True)
     assert {path: path.read_bytes() for path in files.all} == old
