@@ -32,7 +32,7 @@ from avsafe.objects import open_store
 from avsafe.registry import migrate
 from avsafe.registry.database import Database
 
-FOLDERS = ("policy", "consent", "detectors", "watermarkers")
+FOLDERS = ("policy", "consent", "people", "detectors", "watermarkers", "reports")
 PUBLIC = ("ca.pem", "chain.pem", keyring.VERIFIER_FILE, keyring.OLD_FILE)
 OBJECTS = "objects"
 

@@ -30,7 +30,7 @@ from avsafe.errors import AvsafeError, MissingExtra, UsageError
 from avsafe.server.people import check_names
 from avsafe.server.settings import Settings, is_secure
 
-TEAMS = "oidc-teams.toml"  # in the state folder: which group is which role in which team
+TEAMS = "people/oidc-teams.toml"  # in the state folder: which group is which role in which team
 # Signatures by a key that only the provider holds. None that a public key could be taken for the
 # secret of (HS256), and not "none".
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")

@@ -51,7 +51,7 @@ class Settings:
     oidc_issuer: str = ""  # of the OpenID provider that logs people in; none: with keys alone
     oidc_client_id: str = ""
     oidc_client_secret_file: str = ""  # a file, so that the secret is in no list of processes
-    oidc_team_claim: str = "groups"  # of the ID token; oidc-teams.toml says what each group may
+    oidc_team_claim: str = "groups"  # of the ID token; oidc-teams.toml says what each may
     oidc_label: str = ""  # the provider's name on the button
     oidc_minutes: int = 60  # of a session; then the provider is asked again, and groups are as new
     oidc_days: int = 14  # that roles by groups, and keys with them, last without another login

@@ -205,6 +205,7 @@ def test_the_way_in_through_a_provider(tmp_path, opened):
     home = tmp_path / "home"
     home.mkdir()
     (home / "secret").write_text(SECRET)
+    (home / "people").mkdir()
     (home / oidc.TEAMS).write_text('[groups]\n"/creators" = ["lab:creator", "press:reviewer"]\n')
     service = Service(
         home, host="localhost", oidc_issuer=provider.issuer, oidc_client_id=CLIENT,

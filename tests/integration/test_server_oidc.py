@@ -52,6 +52,7 @@ class Place:
     def __init__(self, root, provider):
         self.home = Home(root).ensure()
         (root / "client-secret").write_text(SECRET + "\n")
+        (root / oidc.TEAMS).parent.mkdir()
         (root / oidc.TEAMS).write_text(TEAMS)
         self.settings = Settings(
             home=self.home, generate=True, detectors="none", address=ADDRESS,
@@ -556,7 +557,7 @@ def test_settings_that_would_not_be_safe(place, wrong):
     '[groups]\n"/x" = [3]', '[groups]\n"/x" = [":owner"]',
 ])  # fmt: skip
 def test_a_file_of_groups_that_is_none_is_told(tmp_path, text):
-    path = tmp_path / oidc.TEAMS
+    path = tmp_path / "oidc-teams.toml"
     path.write_text(text)
     with pytest.raises(UsageError):
         oidc.roles_by_group(path)

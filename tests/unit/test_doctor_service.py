@@ -111,10 +111,10 @@ def test_a_provider_is_named_and_its_secret_looked_after(home, tmp_path, monkeyp
     assert "login.example.org" in found["OpenID provider"].value
     assert not found["OpenID client secret"].ok
     assert "nobody can log in" in found["OpenID groups"].value
-    home.ensure()
-    (home.root / "oidc-teams.toml").write_text('[groups]\n"/x" = ["lab:god"]\n')
+    (home.ensure().root / "people").mkdir()
+    (home.root / "people/oidc-teams.toml").write_text('[groups]\n"/x" = ["lab:god"]\n')
     assert "no role" in findings(home)["OpenID groups"].value
-    (home.root / "oidc-teams.toml").write_text('[groups]\n"/x" = ["lab:owner"]\n')
+    (home.root / "people/oidc-teams.toml").write_text('[groups]\n"/x" = ["lab:owner"]\n')
     os.chmod(secret, 0o600)
     found = findings(home)
     assert found["OpenID client secret"].ok
