@@ -138,11 +138,10 @@ class Workplace:
     def __init__(self, store: Store, job_id: str, folder: Path, output: str) -> None:
         self._store, self._job_id = store, job_id
         self.folder, self.output = folder, output
-        self.elsewhere = store.folder is None  # whether the store is another place than this
 
     def keep(self, stage: Stage) -> None:
         """Have the signed file where it is served from; in a folder its rename does that."""
-        if not self.elsewhere:
+        if self._store.folder is not None:
             return
         sidecar = stage.sidecar_of(stage.signed)
         if sidecar.exists():

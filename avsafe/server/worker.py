@@ -211,6 +211,9 @@ class Worker:
     def _report(self, job: Job, release_id: str, output: str | None) -> None:
         record = self._workspace.registry.get(release_id)
         decision = dict(record.decision) if record is not None else None
+        if record is not None and files.store_of(self._settings).folder is None:
+            # It waits for no time stamp: that would be set on a file of this machine.
+            outbox.forget(self._workspace.home.keys, record.manifest_id)
         self._jobs.end(job, RELEASED, output=output, release_id=release_id, decision=decision)
 
     def _make(self, job: Job, place: files.Workplace, pulse: _Pulse) -> None:
@@ -268,8 +271,6 @@ class Worker:
                 events.failed("job", error)
                 self._failed(job, {"code": "internal_error", "message": type(error).__name__})
             else:
-                if place.elsewhere:  # a stamp in later times would miss the store's copy
-                    outbox.forget(workspace.home.keys, made.manifest_id)
                 self._report(job, made.release_id, made.path.name)
 
     def _failed(self, job: Job, error: dict[str, Any]) -> None:
