@@ -125,6 +125,7 @@ def main() -> None:
             "imports_alone": timed([NOTHING], environment),
             "nothing_to_do": [],
         }
+        tell(found, options.out)
         for rows in options.rows:
             one = resumed(folder, rows, folder / "run-1", environment)
             found["nothing_to_do"].append(one)
