@@ -17,7 +17,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -72,8 +72,8 @@ class Store(Protocol):
         """Size and age of one; None when it is not there."""
 
     def list(self, prefix: str) -> Iterator[Stored]:
-        """All in the folder ``prefix``. An empty folder is listed as itself, with a slash at its
-        end."""
+        """All in the folder ``prefix``, but for what somebody else put there under a name that is
+        no key. An empty folder is listed as itself, with a slash at its end."""
 
     def delete(self, keys: Iterable[str]) -> None: ...
 
@@ -180,13 +180,12 @@ class FolderStore:
 
     def list(self, prefix: str) -> Iterator[Stored]:
         for folder, names, files in os.walk(self.path(prefix)):
-            for name in files:
-                try:
-                    yield self._stored(Path(folder, name))
-                except FileNotFoundError:  # deleted meanwhile
-                    continue
-            if not names and not files and Path(folder) != self.path(prefix):
-                yield self._stored(Path(folder), "/")
+            empty = not names and not files and Path(folder) != self.path(prefix)
+            for path in (Path(folder),) if empty else (Path(folder, name) for name in files):
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    found = self._stored(path)
+                    if _KEY.fullmatch(found.key):
+                        yield replace(found, key=f"{found.key}/") if empty else found
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -204,9 +203,9 @@ class FolderStore:
     def check(self) -> None:
         """A folder is made when it is first needed."""
 
-    def _stored(self, path: Path, end: str = "") -> Stored:
+    def _stored(self, path: Path) -> Stored:
         found = path.stat()
-        key = path.relative_to(self._root).as_posix() + end
+        key = path.relative_to(self._root).as_posix()
         return Stored(key, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
 
@@ -266,7 +265,7 @@ class BucketStore:
                 part = next(listed, None)
             if part is None:
                 return
-            yield from map(_of_bucket, part)
+            yield from (one for one in map(_of_bucket, part) if _KEY.fullmatch(one.key))
 
     def delete(self, keys: Iterable[str]) -> None:
         import obstore

@@ -112,6 +112,23 @@ def test_what_is_not_there(store: Store, tmp_path: Path) -> None:
             ask()
 
 
+def test_what_others_put_there_is_not_listed(
+    store: Store, file: Path, home: Home, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    store.put(file, "jobs/a/x")
+    if store.folder is not None:
+        (home.objects / "jobs" / "a" / "of somebody else").write_bytes(b"x")
+        (home.objects / "jobs" / "b c").mkdir()
+    else:
+        import boto3
+
+        server = request.getfixturevalue("bucket")
+        boto3.client("s3", endpoint_url=server.url, region_name="eu-south-1").put_object(
+            Bucket="box", Key=f"{tmp_path.name}/jobs/a/of somebody else", Body=b"x"
+        )
+    assert keys(store) == ["jobs/a/x"]
+
+
 @pytest.mark.parametrize("key", ["", "/x", "x/", "a//b", "../x", "a/../b", "a/./b", "a\0b", "a b"])
 def test_a_key_names_nothing_else(store: Store, file: Path, key: str) -> None:
     with pytest.raises(UsageError):
