@@ -21,6 +21,7 @@ from sqlalchemy import text
 from avsafe import objects, testing
 from avsafe.errors import ObjectsError
 from avsafe.home import DATABASE_VARIABLE, Home
+from avsafe.provenance import outbox
 from avsafe.registry.database import Database
 from avsafe.server import files, worker
 from avsafe.server.app import create_app
@@ -286,7 +287,6 @@ def test_a_gateway_whose_store_does_not_answer(bucket, tmp_path):
 KILLS = """
 import os, signal, sys
 from sqlalchemy import text
-from avsafe.objects import BucketStore
 from avsafe.registry.database import Database
 from avsafe.server import files, jobs, worker
 from avsafe.server.settings import Settings
@@ -360,6 +360,8 @@ def test_workers_that_die_where_it_hurts(request, monkeypatch, tmp_path, kind, e
     assert (job.state, job.error, job.output) == ("released", None, output)
     assert place.released() == {job.release_id}
     assert place.stored(job_id) == [output]
+    waiting = [one.path.name for one in outbox.waiting(settings.home.keys)]
+    assert waiting == ([output] if kind == "folder" else [])
     got = tmp_path / "got.mp4"
     files.store_of(place.settings).fetch(files.key_of(job_id, output), got)
     assert verify(got, Lookup(place.home), detectors=["none"]).label == "synthetic-declared"
