@@ -513,7 +513,7 @@ def test_keys_stay_in_their_folder_unless_asked_for(home: Home, tmp_path: Path) 
     found = restore(other, io.BytesIO(with_keys))  # sealed keys are left alone
     assert not found.keys
     assert not list(other.keys.glob("*.key"))
-    with pytest.raises(AvsafeError, match="signer.key is missing"), open_workspace(other):
+    with pytest.raises(AvsafeError, match=r"signer\.key is missing"), open_workspace(other):
         pass
     with pytest.raises(UsageError, match="12 characters"):
         packed(home, passphrase="short")
