@@ -4,6 +4,7 @@
 """
 
 from avsafe.backup.making import BackedUp, back_up
-from avsafe.backup.restoring import Restored, finish, restore
+from avsafe.backup.place import finish
+from avsafe.backup.restoring import Restored, restore
 
 __all__ = ["BackedUp", "Restored", "back_up", "finish", "restore"]
