@@ -1,16 +1,18 @@
-# make demo · test · lint · bench · bench-vertical · bench-generators · gallery    (everything happens inside .venv)
+# make demo · test · lint · serve · bench · bench-vertical · bench-generators · gallery    (everything happens inside .venv)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 # small matrices: with more threads OpenBLAS spins (as avsafe/cli/__init__.py)
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test lint bench bench-vertical bench-generators gallery clean
+.PHONY: demo test test-postgresql lint serve bench bench-vertical bench-generators gallery clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    generate, gate, mark, sign, verify, strip, recover, tamper: files in demo/"
 	@echo "make test    the whole test suite"
+	@echo "make test-postgresql   what keeps state, once more with PostgreSQL beneath"
+	@echo "make serve   the verify page and the gateway at http://127.0.0.1:8000, state in build/serve/"
 	@echo "make lint    ruff, mypy --strict, import contracts"
 	@echo "make bench   what a pass over clips costs, beside other tools; with MEDIA=folder also the marks on it; build/bench/"
 	@echo "make bench-vertical   release and verify every clip of MEDIA; build/bench/vertical/"
@@ -33,6 +35,21 @@ demo: $(VENV)/.base
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# The same tests of gate, verify, service and commands on the other database (tests/conftest.py).
+KEEPING := tests/integration/test_gate.py tests/integration/test_verify.py tests/integration/test_crash.py \
+  tests/integration/test_ledger_cli.py $(wildcard tests/integration/test_server_*.py) tests/e2e \
+  tests/unit/test_cli_keys.py tests/unit/test_consent.py
+test-postgresql: $(VENV)/.dev
+	AVSAFE_TEST_DATABASE=postgresql $(BIN)/python -m pytest -q -n auto --dist worksteal $(KEEPING)
+
+PORT ?= 8000
+AT := AVSAFE_HOME=$(abspath build/serve)
+serve: $(VENV)/.dev
+	@test -d build/serve || { mkdir -p build/serve; \
+	  $(AT) $(BIN)/avsafe users add --name maker --team lab --role creator; \
+	  $(AT) $(BIN)/avsafe users add --name looker --team lab --role reviewer; }
+	$(AT) $(BIN)/avsafe serve --generate --port $(PORT)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
