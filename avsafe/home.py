@@ -117,16 +117,16 @@ def database_url(environment: Mapping[str, str] | None = None) -> str | None:
     """
     given = os.environ if environment is None else environment
     text = given.get(DATABASE_VARIABLE, "").strip()
-    if named := given.get(f"{DATABASE_VARIABLE}_FILE", "").strip():  # a container's secret
+    if file := given.get(f"{DATABASE_VARIABLE}_FILE", "").strip():  # a container's secret
         if text:
             raise UsageError(f"Both {DATABASE_VARIABLE} and {DATABASE_VARIABLE}_FILE are set.")
         try:
-            text = Path(named).read_text("utf-8").strip()
+            text = Path(file).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
-            raise UsageError(f"{DATABASE_VARIABLE}_FILE: {named}: {reason}.") from None
+            raise UsageError(f"{DATABASE_VARIABLE}_FILE: {file}: {reason}.") from None
         if not text:
-            raise UsageError(f"{DATABASE_VARIABLE}_FILE: {named} is empty.")
+            raise UsageError(f"{DATABASE_VARIABLE}_FILE: {file} is empty.")
     if not text:
         return None
     scheme, _, rest = text.partition("://")
