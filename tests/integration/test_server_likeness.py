@@ -105,7 +105,7 @@ def test_a_proposal_is_bound_and_a_withdrawal_ends_it(place, pictures):
     with (pictures / "one.png").open("rb") as file:
         assert http.post("/en/team/consent", files=add | {"files": file}).status_code == 303
     page = http.get("/en/team/consent").text
-    assert "embedding kept, encrypted" in page
+    assert "biometric numbers kept, encrypted" in page
     record_id = page.split("/consent/c-")[1][:16]
     record_id = f"c-{record_id}"
 

@@ -190,7 +190,7 @@ def test_the_first_page_says_how_a_team_stands(place, busy):
     foreign = other.get("/en/team/").text
     assert "picture" not in foreign
     assert '<span class="number review">0</span>' in foreign
-    assert "Nothing was released yet." in foreign
+    assert "Nothing has been released yet." in foreign
     reviewer, _ = place.browser("rita", "busy", "reviewer")
     shown = reviewer.get("/it/team/").text
     assert "&lt;b&gt;odd&lt;/b&gt;" in shown
