@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,10 @@ from avsafe.types import Obligation
 DEFAULT_FOLDER = Path(__file__).parent / "default"
 BASE, REVIEW, SCHEMA = "base.cedar", "review.cedar", "schema.cedarschema"
 MAX_POLICY_BYTES = 1 << 20  # a file of rules that people read is far smaller
+# Cedar's parser calls itself for each level and each link of a chain, and ends the process where
+# its stack does. Rules come from whoever tries some on the page, too.
+DEEPEST = 50  # brackets inside brackets
+LONGEST_RULE = 8000  # characters, without texts and comments
 
 KNOWN_OBLIGATIONS = frozenset(
     {
@@ -32,6 +37,7 @@ KNOWN_OBLIGATIONS = frozenset(
     }
 )
 _ANNOTATIONS = frozenset({"id", "reason", "effect", "obligation", "appeal", "severity"})
+_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n]*', re.DOTALL)
 # Stands for "nothing to look at" in the review set, which holds only forbids; never shown.
 _NO_REVIEW = '@id("no-review-needed") permit (principal, action, resource);'
 
@@ -123,11 +129,14 @@ class RuleSet:
 
     @classmethod
     def parse(cls, text: str, schema: Any, path: Path, *, review: bool) -> RuleSet:
+        _refuse_endless(text, path)
         try:
             handle = cedarpy.PolicySet.from_str(text)
             tree = json.loads(cedarpy.policies_to_json_str(text))
         except ValueError as error:
             raise PolicyError(f"{path} does not parse: {error}") from error
+        except RecursionError:
+            raise PolicyError(f"{path} holds a condition that is too long: divide it.") from None
         if tree.get("templates"):
             raise PolicyError(f"{path}: templates (?principal, ?resource) are not supported.")
         rules: dict[str, Rule] = {}
@@ -204,6 +213,18 @@ def _read(folder: Path, name: str) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise PolicyError(f"{path} is not UTF-8 text: {error}") from error
+
+
+def _refuse_endless(text: str, path: Path) -> None:
+    """Raises PolicyError for rules that Cedar's parser would die of."""
+    plain = _TEXTS.sub("", text)
+    if any(len(rule) > LONGEST_RULE for rule in plain.split(";")):
+        raise PolicyError(f"{path} holds a rule of more than {LONGEST_RULE} characters: divide it.")
+    depth = 0
+    for bracket in re.findall(r"[\[({\])}]", plain):
+        depth = depth + 1 if bracket in "[({" else max(0, depth - 1)
+        if depth > DEEPEST:
+            raise PolicyError(f"{path} holds more than {DEEPEST} brackets inside one another.")
 
 
 def _lint(node: Mapping[str, Any], where: str, *, review: bool) -> Rule:

@@ -87,7 +87,7 @@ def read_cases(path: Path) -> Iterator[Case]:
         if line.strip():
             try:
                 yield _case(number, json.loads(line))
-            except (ValueError, TypeError, AttributeError) as error:
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
                 raise UsageError(f"{path}, line {number}: not a request: {error}") from error
 
 

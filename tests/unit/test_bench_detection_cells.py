@@ -12,8 +12,8 @@ from avsafe.bench.detection import cells, markdown
 from avsafe.bench.detection.floors import Floor, check
 from avsafe.bench.detection.suite import audit
 from avsafe.bench.detection.units import Units
-from avsafe.sharding.rows import finite
 from avsafe.errors import UsageError
+from avsafe.sharding.rows import finite
 
 EVIL = '<img src=x onerror="alert(1)">|x'
 

@@ -331,3 +331,22 @@ def test_every_rule_of_the_default_has_the_documented_shape() -> None:
         if node["effect"] == "permit":
             assert "watermark=invisible" in node["annotations"]["obligation"]
             assert "c2pa=sign" in node["annotations"]["obligation"]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "(" * 20000 + "true" + ")" * 20000,
+        "[" * 800 + "]" * 800,
+        'principal.a has "(" ' + "(" * 60 + '")"' + ")" * 60,  # brackets in texts count for nothing
+        "principal" + ".a" * 20000,
+        "true && " * 6000 + "true",
+        "true && " * 900 + "true",
+    ],
+)
+def test_rules_that_would_end_the_process_do_not_load(folder: Path, condition: str) -> None:
+    base = folder / "base.cedar"
+    rule = f'@id("deep") @reason("r") permit(principal, action, resource) when {{ {condition} }};'
+    base.write_text(base.read_text() + rule)
+    with pytest.raises(PolicyError, match=r"brackets inside|characters: divide|too long: divide"):
+        Policy.load(folder)
