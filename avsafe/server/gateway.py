@@ -96,6 +96,8 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         key = key_of(request.headers)
         await asyncio.to_thread(_room, jobs, who.team, settings.team_jobs)
         async with _asked(request, settings) as (fields, form):
+            who = await identity(request)  # files may have been long on their way
+            who.must(GENERATE)
             wanted = await asyncio.to_thread(asked.video, fields, settings.offered, form)
             job_id = new_id()
 

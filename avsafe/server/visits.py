@@ -89,6 +89,10 @@ class Visits:
     def elsewhere(self) -> Response:
         return pages.error(self.settings, self.language, "elsewhere", 403)
 
+    def _to_log_in(self, request: Request) -> Response:
+        there = urlencode({"next": request.url.path}) if request.method == "GET" else ""
+        return RedirectResponse(f"/{self.language}/team/login?{there}".rstrip("?"), 303)
+
     def _guarded(self, scope: str, page: Callable[..., Any]) -> Callable[..., Any]:
         async def guarded(request: Request) -> Response:
             if from_elsewhere(request):
@@ -97,9 +101,7 @@ class Visits:
             try:
                 session = await asyncio.to_thread(self.sessions.of, token)
             except NotAuthenticated:
-                asked_for = request.url.path if request.method == "GET" else ""
-                there = urlencode({"next": asked_for}) if asked_for else ""
-                return RedirectResponse(f"/{self.language}/team/login?{there}".rstrip("?"), 303)
+                return self._to_log_in(request)
             visit = Visit(request, session, self.language)
             try:
                 if scope:
@@ -110,10 +112,17 @@ class Visits:
                     request, self.settings.uploads, max_bytes=self.settings.max_upload_bytes,
                     within_s=self.settings.receive_s, files=(*asked.ROLES, "files", "evidence"),
                 ) as form:  # fmt: skip
+                    # It may have been long on its way: who sends it is asked when it is here.
+                    session = await asyncio.to_thread(self.sessions.of, token)
+                    visit = Visit(request, session, self.language)
+                    if scope:
+                        session.who.must(scope)
                     given = form.texts.pop("csrf", "")
                     if not hmac.compare_digest(given.encode(), session.csrf.encode()):
                         raise NotAllowed("The form is not of this session. Load the page again.")
                     return await page(visit, form, **request.path_params)  # type: ignore[no-any-return]
+            except NotAuthenticated:
+                return self._to_log_in(request)
             except NotAllowed as error:
                 return self.show(visit, "team_error.html", status=403, message=str(error))
             except Gone:

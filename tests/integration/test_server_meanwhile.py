@@ -1,0 +1,137 @@
+"""What happens while a form is on its way: who may send it is asked when it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+from avsafe.home import Home
+from avsafe.registry.database import Database
+from avsafe.server.app import create_app
+from avsafe.server.jobs import VIDEOS, Jobs
+from avsafe.server.keys import Keys
+from avsafe.server.people import People
+from avsafe.server.sessions import Sessions
+from avsafe.server.settings import Settings
+from avsafe.server.visits import COOKIE
+
+
+class Place:
+    def __init__(self, root):
+        settings = Settings(home=Home(root), generate=True, detectors="none")
+        self.database = Database.open(settings.home.ensure().database)
+        self.people, self.jobs = People(self.database), Jobs(self.database)
+        self.app = create_app(settings)
+
+    def browser(self, key):
+        """A session's cookie, and the token of its forms."""
+        http = TestClient(self.app, follow_redirects=False)
+        http.post("/en/team/login", files={"key": (None, key)})
+        page = http.get("/en/team/keys").text
+        return http.cookies[COOKIE], re.search(r'name="csrf" value="([^"]+)"', page)[1]
+
+    def sent(self, path, header, texts, meanwhile):
+        """The status of a form whose last bytes come after ``meanwhile``."""
+        parts = [
+            f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+            for name, text in texts.items()
+        ]
+        chunks = ["".join(parts).encode(), b"--b--\r\n"]
+        status = []
+
+        async def receive():
+            if len(chunks) == 1:
+                await asyncio.to_thread(meanwhile)
+            body = chunks.pop(0) if chunks else b""
+            return {"type": "http.request", "body": body, "more_body": bool(chunks)}
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                status.append(message["status"])
+
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+            "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "root_path": "", "client": ("127.0.0.1", 1), "server": ("testserver", 80),
+            "headers": [(b"host", b"testserver"), header,
+                        (b"content-type", b"multipart/form-data; boundary=b")],
+        }  # fmt: skip
+        asyncio.run(self.app(scope, receive, send))
+        return status[0]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    made = Place(tmp_path_factory.mktemp("meanwhile") / "home")
+    yield made
+    made.database.close()
+
+
+def _cookie(value):
+    return b"cookie", f"{COOKIE}={value}".encode()
+
+
+def _review(place):
+    place.people.add("ada", "lab", "creator", key=False)
+    ada = next(one for one in place.people.list() if one.name == "ada")
+    request = {"task": "text-to-video", "prompt": "x", "generator": "world", "inputs": []}
+    job, _ = place.jobs.add(ada.id, "lab", VIDEOS, request)
+    held = place.jobs.claim("w")
+    assert held.id == job.id
+    place.jobs.end(held, "review", error={}, decision={"rules": ["r"], "proposals": []})
+    return job.id
+
+
+@pytest.mark.parametrize("end", ["suspended", "removed", "logged out", "key revoked", "nothing"])
+def test_who_may_no_longer_review_decides_nothing(place, end):
+    name = f"rex {end}"
+    key = place.people.add(name, "lab", "reviewer")
+    job_id, (cookie, csrf) = _review(place), place.browser(key)
+
+    def meanwhile():
+        match end:
+            case "suspended":
+                place.people.suspend(name)
+            case "removed":
+                place.people.add(name, "lab", "creator", key=False)
+                place.people.remove(name, "lab", "reviewer")
+            case "logged out":
+                Sessions(place.database).log_out(cookie)
+            case "key revoked":
+                Keys(place.database).revoke(key.split("_")[1])
+
+    texts = {"csrf": csrf, "decision": "approve", "reason": "fine", "rules": "r"}
+    status = place.sent(f"/en/team/reviews/{job_id}", _cookie(cookie), texts, meanwhile)
+    state = place.jobs.get(job_id).state
+    place.jobs.cancel(job_id)
+    if end == "nothing":
+        assert (status, state) == (303, "queued")
+    else:
+        assert (status, state) == (303 if end in ("logged out", "key revoked") else 403, "review")
+
+
+def test_a_session_that_ended_makes_no_key(place):
+    key = place.people.add("kim", "lab", "creator")
+    cookie, csrf = place.browser(key)
+    texts = {"csrf": csrf, "scope-generate": "yes", "days": "90"}
+    ended = lambda: Sessions(place.database).log_out(cookie)  # noqa: E731
+    assert place.sent("/en/team/keys", _cookie(cookie), texts, ended) == 303
+    assert len(Keys(place.database).of("kim")) == 1
+
+
+@pytest.mark.parametrize(("revoked", "status"), [(True, 401), (False, 200)])
+def test_a_key_that_was_revoked_queues_nothing(place, revoked, status):
+    name = f"ken {revoked}"
+    key = place.people.add(name, "studio", "creator")
+    header = b"authorization", f"Bearer {key}".encode()
+    before = len(place.jobs.list("studio"))
+
+    def meanwhile():
+        if revoked:
+            Keys(place.database).revoke(key.split("_")[1])
+
+    assert place.sent("/v1/videos", header, {"prompt": "a red ball"}, meanwhile) == status
+    assert len(place.jobs.list("studio")) - before == (not revoked)
