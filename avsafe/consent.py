@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from avsafe.errors import AvsafeError, UsageError
-from avsafe.home import write_private
+from avsafe.home import locked, write_private
 
 FACE, VOICE = "face", "voice"
 LONGEST = timedelta(days=366)
@@ -202,24 +202,27 @@ class ConsentRegister:
 
     def revoke(self, record_id: str) -> ConsentRecord:
         """Withdraw: from now on nothing is made with it. Raises UsageError for an unknown id."""
-        record = self.get(record_id)
-        if record is None:
-            raise UsageError(f"No consent record {record_id!r}. See: avsafe consent list")
-        if record.revoked_at is None:
-            record = replace(record, revoked_at=datetime.now(UTC).replace(microsecond=0))
-            self._write(record)
-        return record
+        return self._ended(record_id, "revoked_at")
 
     def end_embedding(self, record_id: str) -> ConsentRecord:
         """The person wants no embedding any more; the consent stays. Raises UsageError for an
         unknown id."""
-        record = self.get(record_id)
-        if record is None:
+        return self._ended(record_id, "embedding_ended_at")
+
+    def _ended(self, record_id: str, what: str) -> ConsentRecord:
+        """With the time of now in a field that holds none; one change after the other, so that none
+        takes back another."""
+        if self.get(record_id) is None:
             raise UsageError(f"No consent record {record_id!r}. See: avsafe consent list")
-        if record.may_embed:
-            record = replace(record, embedding_ended_at=datetime.now(UTC).replace(microsecond=0))
-            self._write(record)
-        return record
+        with locked(self._folder / ".lock"):
+            record = self.get(record_id)
+            if record is None:
+                raise UsageError(f"The consent record {record_id!r} was just removed.")
+            if getattr(record, what) is None and (what == "revoked_at" or record.may_embed):
+                now: dict[str, Any] = {what: datetime.now(UTC).replace(microsecond=0)}
+                record = replace(record, **now)
+                self._write(record)
+            return record
 
     def _write(self, record: ConsentRecord) -> None:
         text = json.dumps(record.to_json(), indent=2, sort_keys=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +34,18 @@ def test_a_record_is_private_and_reads_back(register: ConsentRegister, tmp_path:
     path = tmp_path / "consent" / f"{record.id}.json"
     assert os.stat(path).st_mode & 0o077 == 0
     assert register.list() == [record]
+
+
+def test_no_change_takes_back_a_withdrawal_of_the_same_instant(register: ConsentRegister) -> None:
+    for _ in range(20):
+        record = added(register, embedding=True)
+        with ThreadPoolExecutor(2) as pool:
+            ended = [pool.submit(do, record.id) for do in (register.end_embedding, register.revoke)]
+        assert all(one.result().id == record.id for one in ended)
+        after = register.get(record.id)
+        assert after is not None
+        assert after.revoked_at is not None
+        assert after.embedding_ended_at is not None
 
 
 def test_states(register: ConsentRegister) -> None:
