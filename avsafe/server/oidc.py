@@ -82,6 +82,7 @@ class Provider:
         self.redirect_uri = settings.address + CALLBACK
         self._metadata: tuple[float, Mapping[str, Any]] | None = None
         self._keys: tuple[float, Any] | None = None
+        self._under_way: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._secret()
         if not roles_by_group(settings.home.root / TEAMS):
             _log.warning("no group is in a team yet (%s): nobody can log in by a group", TEAMS)
@@ -226,6 +227,21 @@ class Provider:
         return keys
 
     async def _fetched(self, address: str) -> dict[str, Any]:
+        """An object at an address. Whoever asks while it is on its way gets the same answer: many
+        strangers with tokens of unknown keys are one question to the provider."""
+        under_way = self._under_way.get(address)
+        if under_way is None:
+            under_way = asyncio.ensure_future(self._fetch(address))
+            self._under_way[address] = under_way
+            under_way.add_done_callback(lambda done: self._arrived(address, done))
+        return await asyncio.shield(under_way)
+
+    def _arrived(self, address: str, done: asyncio.Future[dict[str, Any]]) -> None:
+        self._under_way.pop(address, None)
+        if not done.cancelled():
+            done.exception()  # nobody may have waited for it
+
+    async def _fetch(self, address: str) -> dict[str, Any]:
         with _typed(urlsplit(address).path):
             async with (
                 asyncio.timeout(_TIMEOUT_S),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -537,6 +538,23 @@ def test_the_provider_ends_a_session(place, provider):
     done = browser.post("/auth/backchannel", data={"logout_token": provider.signed(good)})
     assert done.status_code == 200
     assert not is_in(browser)
+
+
+def test_strangers_in_one_instant_are_one_question_to_the_provider(place, provider, monkeypatch):
+    asked, fetch = [], oidc.Provider._fetch
+
+    async def counted(self, address):
+        asked.append(address)
+        return await fetch(self, address)
+
+    async def many():
+        one = oidc.Provider(place.settings)
+        return await asyncio.gather(*map(one.ended, [token] * 20), return_exceptions=True)
+
+    monkeypatch.setattr(oidc.Provider, "_fetch", counted)
+    token = jwt.encode({"alg": "ES256", "kid": "unknown"}, provider.claims(), STRANGER)
+    assert {type(one) for one in asyncio.run(many())} == {oidc.NotVerified}
+    assert len(asked) == 2  # what it is, and its keys
 
 
 # ---------------------------------------------------------------- settings
