@@ -147,7 +147,7 @@ def _objects(home: Home) -> Iterator[Finding]:
         store.check()
         yield Finding("objects", True, store.shown)
     except AvsafeError as error:
-        yield Finding("objects", False, str(error), "See docs/server.md.")
+        yield Finding("objects", False, str(error), "See docs/storage.md.")
 
 
 def schema(home: Home) -> Generator[Finding, None, bool]:

@@ -10,7 +10,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help=(
         "The files of the gateway's jobs: a folder of the state folder, or the bucket in "
-        "AVSAFE_OBJECTS_URL (docs/server.md). `avsafe doctor` says whether it is reached."
+        "AVSAFE_OBJECTS_URL (docs/storage.md). `avsafe doctor` says whether it is reached."
     ),
 )
 

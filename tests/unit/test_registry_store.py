@@ -220,7 +220,7 @@ def test_forgetting_erases_the_person_and_keeps_the_mark(
     assert found.decision == {"effect": "allow", "rules": ["P1"]}
     assert found.forgotten_at is not None
     assert found.manifest == record().manifest
-    # SQLite overwrites what is erased; in PostgreSQL a vacuum does (docs/server.md).
+    # SQLite overwrites what is erased; in PostgreSQL a vacuum does (docs/storage.md).
     on_disk = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
     for erased in (person.encode(), purpose.encode(), b"particular salt!", b"ab" * 32):
         assert erased not in on_disk
