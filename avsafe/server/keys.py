@@ -112,8 +112,9 @@ class Keys:
     def rotate(self, key_id: str, *, grace: timedelta = GRACE, days: int | None = None) -> str:
         """A key that does what an old one does; the old one ends after ``grace``.
 
-        It lasts ``days``, or as long as the old one was made for. Raises UsageError for a key that
-        is unknown, revoked or expired.
+        It lasts ``days``, or as long as the old one was made for, and no longer than the key that
+        the old one hangs on. Raises UsageError for a key that is unknown, revoked or expired, or
+        hangs on one that is.
         """
         if not timedelta() <= grace <= timedelta(days=90):
             raise UsageError("The old key goes on for 0 to 90 days.")
@@ -124,9 +125,10 @@ class Keys:
             if account is None or old.team not in account.teams:
                 raise UsageError("Its user is not in that team any more.")
             lasted = days or max(1, round((old.expires_at - old.created_at) / timedelta(days=1)))
+            until = _live(connection, old.made_with, now).expires_at if old.made_with else None
             new = insert_key(
                 connection, old.user_id, old.team, old.scopes, min(lasted, LONGEST_KEY_DAYS), now,
-                made_with=old.made_with or "",
+                made_with=old.made_with or "", until=until,
             )  # fmt: skip
             ends = min(old.expires_at, now + grace)
             change = update(api_keys).where(api_keys.c.id == key_id).values(expires_at=ends)

@@ -259,10 +259,10 @@ class _Parts:
     """The parts of a multipart form; the first of each field counts."""
 
     def __init__(self, boundary: bytes, sink: Sink, files: Collection[str]) -> None:
-        from python_multipart.multipart import MultipartParser
+        from python_multipart.multipart import MAX_BOUNDARY_LENGTH, MultipartParser
 
-        if not boundary:
-            raise BadUpload(400, "bad-form", "The form has no boundary.")
+        if not 0 < len(boundary) <= MAX_BOUNDARY_LENGTH:
+            raise BadUpload(400, "bad-form", "The form has no boundary, or one that is too long.")
         self._sink, self._files = sink, files
         self._key, self._value = b"", b""
         self._headers: dict[bytes, bytes] = {}

@@ -224,6 +224,9 @@ CLOSED = (b"400", b"")  # the answer may be lost when the line is cut while ther
 LINES = {
     "huge header": (post(f"X: {'y' * 100_000}\r\n"), CLOSED),
     "many headers": (post("X: y\r\n" * 20_000), CLOSED),
+    "endless boundary": (
+        post(f"Content-Type: multipart/form-data; boundary={'b' * 5000}\r\nContent-Length: 1\r\n",
+             b"x"), (b"400",)),
     "length that is none": (post("Content-Length: 1e9\r\n"), (b"400",)),
     "negative length": (post("Content-Length: -5\r\n"), (b"400",)),
     "two lengths": (post("Content-Length: 1\r\nContent-Length: 2\r\n", b"xx"), (b"400",)),

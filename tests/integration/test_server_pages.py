@@ -341,6 +341,18 @@ def test_a_key_is_replaced_without_a_gap(people_keys):
         keys.rotate(third)
 
 
+def test_a_replaced_key_lasts_no_longer_than_the_one_it_hangs_on(people_keys):
+    people, keys, _ = people_keys
+    first = people.add("ada", "lab", "creator", days=10)
+    child = keys.make(people.identify(first), ["generate"], 10)
+    new = keys.rotate(child.split("_")[1], days=90)
+    ends = {k.id: k.expires_at for k in keys.of("ada")}
+    assert ends[new.split("_")[1]] == ends[first.split("_")[1]]
+    keys.rotate(first.split("_")[1], grace=timedelta(0))
+    with pytest.raises(UsageError):
+        keys.rotate(new.split("_")[1])
+
+
 def test_there_are_only_so_many_keys(people_keys):
     people, keys, sessions = people_keys
     who = sessions.of(sessions.log_in(people.add("ada", "lab", "creator"))).who
