@@ -59,9 +59,6 @@ def serve(
 
     if generate:
         os.environ[f"{PREFIX}GENERATE"] = "1"
-    # Each server process looks at its share of what the machine can do at once.
-    at_once = -(-(os.cpu_count() or 1) // workers)
-    os.environ.setdefault(f"{PREFIX}AT_ONCE", str(at_once))
     settings = Settings.from_environment()  # complains here, before any process starts
     logs.configure(settings.log)
     processes.run(

@@ -17,6 +17,7 @@ from avsafe.server.draining import Draining
 from avsafe.server.observed import events, traces
 from avsafe.server.settings import Settings
 from avsafe.server.stills import stills
+from avsafe.server.turns import Turns
 from avsafe.server.uploads import BadUpload, Upload
 from avsafe.types import Verdict
 from avsafe.verify import verify
@@ -43,7 +44,7 @@ class Analyses:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._turns = asyncio.Semaphore(settings.at_once)
+        self._turns = Turns(settings.home.root, settings.at_once)
         self._inside = 0
         self._line: list[object] = []  # who waits, first come first
         self.draining = Draining(settings.drain_s)
@@ -82,14 +83,15 @@ class Analyses:
         self._line.append(me)
         try:
             with events.counted("uploads_waiting"):
-                turn = asyncio.ensure_future(self._turns.acquire())
+                taking = asyncio.ensure_future(self._turns.take())
                 try:
-                    while not turn.done():
+                    while not taking.done():
                         yield Step(ahead=self._line.index(me) + 1)
-                        await asyncio.wait((turn,), timeout=_LOOK_S)
+                        await asyncio.wait((taking,), timeout=_LOOK_S)
+                    turn = taking.result()
                 except BaseException:
-                    if not turn.cancel() and not turn.cancelled():
-                        self._turns.release()
+                    if not taking.cancel() and taking.exception() is None:
+                        Turns.give_back(taking.result())
                     raise
         finally:
             self._line.remove(me)
@@ -105,16 +107,11 @@ class Analyses:
 
         work = asyncio.ensure_future(asyncio.to_thread(examine))
         # A thread cannot be stopped: the turn is given back when it ends, whoever still listens.
-        work.add_done_callback(self._ended)
+        work.add_done_callback(lambda done: _ended(done, turn))
         while not work.done():
             yield Step()
             await asyncio.wait((work,), timeout=_LOOK_S)
         yield work.result()
-
-    def _ended(self, work: asyncio.Future[Step]) -> None:
-        self._turns.release()
-        if not work.cancelled() and (error := work.exception()) is not None:
-            events.failed("analysis", error)
 
     async def verdict(self, upload: Upload, detectors: tuple[str, ...] | None = None) -> Verdict:
         """The verdict on an upload."""
@@ -122,6 +119,12 @@ class Analyses:
             if step.verdict is not None:
                 return step.verdict
         raise AssertionError("an analysis ends with a verdict")
+
+
+def _ended(work: asyncio.Future[Step], turn: int) -> None:
+    Turns.give_back(turn)
+    if not work.cancelled() and (error := work.exception()) is not None:
+        events.failed("analysis", error)
 
 
 def verify_upload(

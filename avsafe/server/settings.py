@@ -29,8 +29,8 @@ MIB = 1 << 20
 class Settings:
     """Each is read from ``AVSAFE_SERVE_`` and its name in capitals.
 
-    ``at_once`` analyses run side by side, ``waiting`` more may wait for their turn; a further
-    upload is answered with 503 before its body is read.
+    ``at_once`` analyses run side by side on a machine, ``waiting`` more may wait in each process; a
+    further upload is answered with 503 before its body is read.
     """
 
     home: Home = field(default_factory=Home.default)

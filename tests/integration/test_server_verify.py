@@ -8,6 +8,8 @@ import html
 import json
 import re
 import struct
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -23,6 +25,7 @@ from avsafe.policy import local_principal
 from avsafe.server import analysis
 from avsafe.server.app import create_app
 from avsafe.server.settings import UPLOADS, Settings
+from avsafe.server.turns import Turns
 from avsafe.types import GenerationRequest, Label, Task, Verdict
 from avsafe.workspace import open_workspace
 
@@ -298,3 +301,38 @@ def test_who_leaves_gives_his_place_back(place, monkeypatch):
         return await asyncio.wait_for(asyncio.gather(first, third), 5)
 
     assert len(asyncio.run(run())) == 2
+
+
+def test_processes_share_the_turns_of_a_machine_and_a_killed_one_holds_none(tmp_path):
+    """What another process holds is waited for, until it ends, however it ends."""
+    script = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from avsafe.server.turns import Turns\n"
+        "async def hold():\n"
+        "    turns = Turns(Path(sys.argv[1]), 2)\n"
+        "    held = [await turns.take(), await turns.take()]\n"
+        "    print('held', flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(hold())\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+
+        async def take():
+            mine = Turns(tmp_path, 2)
+            taking = asyncio.ensure_future(mine.take())
+            done, _ = await asyncio.wait((taking,), timeout=0.2)
+            assert not done
+            other.kill()
+            turn = await asyncio.wait_for(taking, 10)
+            second = await asyncio.wait_for(mine.take(), 10)
+            third = asyncio.ensure_future(mine.take())
+            await asyncio.sleep(0.06)
+            assert not third.done()
+            Turns.give_back(second)
+            Turns.give_back(await asyncio.wait_for(third, 10))
+            Turns.give_back(turn)
+
+        asyncio.run(take())
