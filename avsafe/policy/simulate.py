@@ -140,6 +140,7 @@ def _case(number: int, body: Any) -> Case:
     )
     if not isinstance(request.prompt, str) or not isinstance(request.negative_prompt, str):
         raise ValueError("'prompt' and 'negative_prompt' are strings")
+    (request.prompt + request.negative_prompt).encode()  # half of a pair is no text
     return Case(number, request, generator, {key: body[key] for key in _CALL_KEYS if key in body})
 
 

@@ -155,7 +155,8 @@ def _typed() -> Iterator[None]:
     try:
         yield
     except DataError as error:  # PostgreSQL: a zero byte in a text, a text that is too long
-        raise UsageError(f"A value cannot be stored: {error.orig}.") from error
+        said = str(error.orig).partition("\n")[0]  # what follows quotes the row
+        raise UsageError(f"A value cannot be stored: {said}.") from error
     except IntegrityError as error:
         raise RegistryError(
             f"The registry refuses a duplicate or a stray row: {error.orig}."

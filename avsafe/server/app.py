@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import MutableHeaders
@@ -136,6 +137,12 @@ def create_app(settings: Settings) -> FastAPI:
     @app.exception_handler(UsageError)
     async def wrong(_: Request, error: UsageError) -> Response:
         return JSONResponse(error_json("UsageError", told(error, settings.home.root)), 400)
+
+    @app.exception_handler(RequestValidationError)
+    async def does_not_fit(_: Request, error: RequestValidationError) -> Response:
+        # Without the value itself: it may be no text that an answer can hold.
+        told = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
+        return JSONResponse({"detail": told}, 422)
 
     @app.exception_handler(404)
     async def not_found(request: Request, _: Exception) -> Response:

@@ -365,6 +365,7 @@ class Jobs:
         """
         if not reason.strip():
             raise UsageError("A review needs a reason.")
+        _keepable({"reason": reason})  # before the ledger is told
         now = datetime.now(UTC)
         with self._database.writing() as connection:
             job = _get(connection, job_id, held=True)

@@ -256,7 +256,10 @@ def simulated(folder: Path, base: str, cases: str, work: Path) -> list[dict[str,
     lines.write_text(cases, encoding="utf-8")
     found = []
     for case in simulation.read_cases(lines):
-        one = simulation.simulate(before, after, [case])  # which scores the text once
+        try:
+            one = simulation.simulate(before, after, [case])  # which scores the text once
+        except ValueError as error:
+            raise UsageError(f"Line {case.line}: {error}.") from None
         effect, changes = next(iter(one.before)), one.changes
         found.append(
             {

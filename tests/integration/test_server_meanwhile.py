@@ -1,4 +1,5 @@
-"""What happens while a form is on its way: who may send it is asked when it is there."""
+"""What reviewers and others send: who may is asked again when it is there; texts that cannot be
+kept, and rules and requests that nobody writes by hand."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from avsafe.home import Home
+from avsafe.ledger import Ledger
+from avsafe.policy.engine import DEFAULT_FOLDER
 from avsafe.registry.database import Database
 from avsafe.server.app import create_app
 from avsafe.server.jobs import VIDEOS, Jobs
@@ -22,7 +25,8 @@ from avsafe.server.visits import COOKIE
 class Place:
     def __init__(self, root):
         settings = Settings(home=Home(root), generate=True, detectors="none")
-        self.database = Database.open(settings.home.ensure().database)
+        self.home = settings.home.ensure()
+        self.database = Database.open(self.home.database)
         self.people, self.jobs = People(self.database), Jobs(self.database)
         self.app = create_app(settings)
 
@@ -127,11 +131,55 @@ def test_a_key_that_was_revoked_queues_nothing(place, revoked, status):
     name = f"ken {revoked}"
     key = place.people.add(name, "studio", "creator")
     header = b"authorization", f"Bearer {key}".encode()
-    before = len(place.jobs.list("studio"))
 
     def meanwhile():
         if revoked:
             Keys(place.database).revoke(key.split("_")[1])
 
     assert place.sent("/v1/videos", header, {"prompt": "a red ball"}, meanwhile) == status
-    assert len(place.jobs.list("studio")) - before == (not revoked)
+    queued = place.jobs.list("studio", states=("queued",))
+    assert len(queued) == (not revoked)
+    for job in queued:
+        place.jobs.cancel(job.id)
+
+
+@pytest.mark.parametrize(("reason", "status"), [
+    ("a\\u0000b", 400), ("a\\ud800b", 422), ("fine", 200),
+])  # fmt: skip
+def test_a_reason_that_cannot_be_kept_decides_nothing(place, reason, status):
+    http, job_id = TestClient(place.app), _review(place)
+    key = place.people.add("rae", "lab", "reviewer")
+    answer = http.post(
+        f"/api/reviews/{job_id}",
+        headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
+        content=f'{{"decision": "deny", "reason": "{reason}"}}',
+    )
+    assert (answer.status_code, place.jobs.get(job_id).state) == (
+        status, "denied" if status == 200 else "review",
+    )  # fmt: skip
+    assert reason not in answer.text or status == 200
+    with Ledger.open(place.home.log, place.home.keys) as ledger:
+        noted = [entry.type for entry in ledger.entries(job_id)]
+    assert noted == (["reviewed"] if status == 200 else [])
+    if status != 200:
+        place.jobs.cancel(job_id)
+
+
+CASE = '{"task": "text-to-video", "prompt": "%s", "parameters": %s}'
+
+
+@pytest.mark.parametrize(("rules", "case"), [
+    ("", CASE % ("a red ball", "{}")),
+    ("(" * 700, CASE % ("a red ball", "{}")),  # the page says what is wrong with them
+    ("", CASE % ("\\ud800", "{}")),
+    ("", CASE % ("x", '{"a":' * 450 + "1" + "}" * 450)),
+    ("", "[" * 30000),
+])  # fmt: skip
+def test_what_the_simulator_is_given_is_answered(place, rules, case):
+    cookie, csrf = place.browser(place.people.add("una", "lab", "auditor"))
+    base = (DEFAULT_FOLDER / "base.cedar").read_text()
+    if rules:
+        base += f'@id("x") @reason("r") permit(principal, action, resource) when {{ {rules} }};'
+    texts = {"csrf": csrf, "base": base, "cases": case}
+    found = place.sent("/en/team/policy", _cookie(cookie), texts, lambda: None)
+    assert found == 200
