@@ -230,7 +230,8 @@ async def _take(request: Request, sink: Sink, body: Body, files: Collection[str]
         form.finish()
         return
     if kind == b"application/x-www-form-urlencoded" or FILE not in files:
-        raise BadUpload(415, "no-form", "Send a form as multipart/form-data.")
+        message = "Send a form as multipart/form-data, or the bytes with their own Content-Type."
+        raise BadUpload(415, "no-form", message)
     if kind == b"application/json":
         sink.open_text(FILE)
         async for chunk in chunks:
