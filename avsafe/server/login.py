@@ -14,7 +14,7 @@ from avsafe.server.people import NotAuthenticated
 from avsafe.server.sessions import LASTS
 from avsafe.server.settings import Settings
 from avsafe.server.uploads import Form, received
-from avsafe.server.visits import COOKIE, Visit, Visits, from_elsewhere
+from avsafe.server.visits import Visit, Visits, cookie_of, from_elsewhere
 from avsafe.server.words import DEFAULT, languages, words
 
 # Pages of a team, and of their parameters the one that is worth keeping.
@@ -59,24 +59,25 @@ def login_pages(visits: Visits) -> None:
             token = await asyncio.to_thread(sessions.log_in, key)
         except NotAuthenticated:
             return page(path, words(language)("team:login-wrong"), 401)
-        if before := request.cookies.get(COOKIE, ""):
+        if before := request.cookies.get(visits.cookie, ""):
             await asyncio.to_thread(sessions.log_out, before)
         answer = RedirectResponse(path, 303)
         set_cookie(answer, request, settings, token, LASTS)
         return answer
 
     async def log_out(visit: Visit, form: Form) -> Response:
-        token = visit.request.cookies.get(COOKIE, "")
+        token = visit.request.cookies.get(visits.cookie, "")
         by_provider = await asyncio.to_thread(sessions.log_out, token)
         there = (
             f"/auth/out?next={home}" if by_provider and settings.oidc_issuer else f"/{language}/"
         )
         answer = RedirectResponse(there, 303)
-        answer.delete_cookie(COOKIE, path="/")
+        secure = visits.cookie.startswith("__Host-")  # else browsers would not take it
+        answer.delete_cookie(visits.cookie, path="/", secure=secure)
         return answer
 
     async def change_team(visit: Visit, form: Form) -> Response:
-        token = visit.request.cookies.get(COOKIE, "")
+        token = visit.request.cookies.get(visits.cookie, "")
         await asyncio.to_thread(sessions.change_team, token, form.texts.get("team", ""))
         return RedirectResponse(home, 303)
 
@@ -91,7 +92,7 @@ def set_cookie(
 ) -> None:
     """The session's cookie: no script reads it, no other site's request carries it."""
     answer.set_cookie(
-        COOKIE, token, httponly=True, samesite="strict", path="/",
+        cookie_of(settings), token, httponly=True, samesite="strict", path="/",
         secure=request.url.scheme == "https" or settings.address.startswith("https://"),
         max_age=int(lasts.total_seconds()),
     )  # fmt: skip

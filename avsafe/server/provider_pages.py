@@ -25,7 +25,7 @@ from avsafe.server.login import safe_path, set_cookie
 from avsafe.server.oidc import NotVerified, Provider, ProviderFailed
 from avsafe.server.sessions import Sessions
 from avsafe.server.settings import Settings
-from avsafe.server.visits import COOKIE
+from avsafe.server.visits import cookie_of
 from avsafe.server.words import DEFAULT, languages, words
 
 _BROWSER = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -104,7 +104,7 @@ def provider_pages(app: FastAPI, settings: Settings, database: Database) -> None
             return failed(language, "failed", 502)
         except NoTeam:
             return failed(language, "no-team", 403)
-        if before := request.cookies.get(COOKIE, ""):
+        if before := request.cookies.get(cookie_of(settings), ""):
             await asyncio.to_thread(sessions.log_out, before)
         # Not a redirect: the session's cookie goes with no navigation that another site began, and
         # this page begins one of our own.

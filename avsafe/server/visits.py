@@ -32,6 +32,12 @@ _log = logging.getLogger(__name__)
 COOKIE = "avsafe_session"
 
 
+def cookie_of(settings: Settings) -> str:
+    """Name of the session's cookie. With the prefix no other host of the domain can plant one, and
+    have somebody work in another's session."""
+    return f"__Host-{COOKIE}" if settings.address.startswith("https://") else COOKIE
+
+
 class Gone(Exception):
     """There is no such thing for this team."""
 
@@ -58,7 +64,7 @@ class Visits:
 
     def __init__(self, settings: Settings, database: Database, language: str) -> None:
         self.settings, self.database, self.language = settings, database, language
-        self.sessions = Sessions(database)
+        self.sessions, self.cookie = Sessions(database), cookie_of(settings)
         self.router = APIRouter(prefix=f"/{language}/team")
 
     def add(self, method: str, path: str, scope: str, page: Callable[..., Any]) -> None:
@@ -97,7 +103,7 @@ class Visits:
         async def guarded(request: Request) -> Response:
             if from_elsewhere(request):
                 return self.elsewhere()
-            token = request.cookies.get(COOKIE, "")
+            token = request.cookies.get(self.cookie, "")
             try:
                 session = await asyncio.to_thread(self.sessions.of, token)
             except NotAuthenticated:

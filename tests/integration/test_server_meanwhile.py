@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -24,11 +25,11 @@ from avsafe.server.visits import COOKIE
 
 class Place:
     def __init__(self, root):
-        settings = Settings(home=Home(root), generate=True, detectors="none")
-        self.home = settings.home.ensure()
+        self.settings = Settings(home=Home(root), generate=True, detectors="none")
+        self.home = self.settings.home.ensure()
         self.database = Database.open(self.home.database)
         self.people, self.jobs = People(self.database), Jobs(self.database)
-        self.app = create_app(settings)
+        self.app = create_app(self.settings)
 
     def browser(self, key):
         """A session's cookie, and the token of its forms."""
@@ -183,3 +184,25 @@ def test_what_the_simulator_is_given_is_answered(place, rules, case):
     texts = {"csrf": csrf, "base": base, "cases": case}
     found = place.sent("/en/team/policy", _cookie(cookie), texts, lambda: None)
     assert found == 200
+
+
+def test_no_other_host_of_the_domain_plants_a_session(place):
+    settings = replace(place.settings, address="https://avsafe.example")
+    http = TestClient(create_app(settings), base_url=settings.address, follow_redirects=False)
+    planted = place.browser(place.people.add("mallory", "lab", "creator"))[0]
+    answer = http.get("/en/team/keys", headers={"cookie": f"{COOKIE}={planted}"})
+    assert answer.status_code == 303
+    key = place.people.add("victor", "lab", "creator")
+    answer = http.post("/en/team/login", files={"key": (None, key)})
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith(f"__Host-{COOKIE}=")
+    assert "Secure" in cookie
+    assert "Path=/;" in cookie
+    assert "domain" not in cookie.lower()
+    page = http.get("/en/team/keys")
+    assert "victor" in page.text
+    csrf = re.search(r'name="csrf" value="([^"]+)"', page.text)[1]
+    gone = http.post("/en/team/logout", files={"csrf": (None, csrf)}).headers["set-cookie"]
+    assert gone.startswith(f'__Host-{COOKIE}="";')
+    assert "Secure" in gone
+    assert http.get("/en/team/keys").status_code == 303
