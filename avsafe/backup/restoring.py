@@ -220,7 +220,9 @@ def _verifiers(home: Home, staged: Path, opened: bool) -> tuple[list[Verifier], 
     found = keyring.verifiers(staged)
     if not found:
         raise BackupError("The archive holds a log and no public key of it.")
-    return found, "the keys that came sealed with it" if opened else "itself: no keys are here"
+    if opened:
+        return found, "the keys that came sealed with it"
+    return found, "the archive's own: no keys are here"
 
 
 def _signed(manifest: str, key: Verifier) -> bool:
