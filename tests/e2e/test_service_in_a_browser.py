@@ -121,6 +121,7 @@ def test_a_consent_is_recorded_withdrawn_and_stops_what_waits(service, page, tmp
     record = page.inner_text("p.code")
     account = service.people.list()[0]
     waiting, _ = service.jobs.add(account.id, "lab", "videos", {"consent_ids": [record]})
+    page.click("summary:has-text('Withdraw')")
     page.click("button:has-text('Withdraw')")
     page.wait_for_selector("text=withdrawn")
     ended = service.jobs.get(waiting.id)
