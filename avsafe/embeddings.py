@@ -62,6 +62,12 @@ class Embeddings:
         with self._database.reading() as connection:
             return frozenset(connection.execute(select(embeddings.c.id)).scalars())
 
+    def beside(self, models: Collection[str]) -> frozenset[str]:
+        """Whose there are by none of these networks: nothing is compared with them."""
+        query = select(embeddings.c.id).where(embeddings.c.model.not_in(tuple(models)))
+        with self._database.reading() as connection:
+            return frozenset(connection.execute(query).scalars())
+
     def known(self, modality: str, model: str, now: datetime | None = None) -> tuple[Known, ...]:
         """Everybody of a modality, by one network. Raises Sealed, naming the row, for one that
         does not open: who it is cannot be left out without saying so."""

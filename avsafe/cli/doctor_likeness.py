@@ -22,6 +22,13 @@ def likeness(home: Home, *, readable: bool) -> Iterator[Finding]:
     except AvsafeError as error:
         yield Finding("embeddings", False, recognition.VARIABLE, str(error))
         return
+    if readable and (idle := _idle(home, {recognition.model_of(one) for one in chosen.values()})):
+        yield Finding(
+            "idle embeddings", False, f"{len(idle)} people",
+            "nobody is recognised by them: they are of a network that is not in use. Switch it on "
+            f"({recognition.VARIABLE}), or record these people anew, or: avsafe consent "
+            f"forget-embedding {min(idle)}",
+        )  # fmt: skip
     if not chosen:
         yield Finding("embeddings", True, "off")
         return
@@ -33,6 +40,16 @@ def likeness(home: Home, *, readable: bool) -> Iterator[Finding]:
             yield Finding(f"{modality} embeddings", False, one.info.name, str(error))
         else:
             yield Finding(f"{modality} embeddings", True, f"{one.info.name}, {count} people")
+
+
+def _idle(home: Home, models: set[str]) -> frozenset[str]:
+    from avsafe.embeddings import Embeddings
+    from avsafe.registry.database import Database
+
+    if not Database.exists(home.database):
+        return frozenset()
+    with Database.open(home.database) as database:
+        return Embeddings(database, home.keys).beside(models)
 
 
 def _opened(home: Home, modality: str, model: str) -> int:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from avsafe import consenting, likeness, media, recognition
 from avsafe.acts import Actor
+from avsafe.cli import doctor_likeness
 from avsafe.consent import EMBEDDING_NOTICE
 from avsafe.embeddings import KEY_FILE, Embeddings, Sealed
 from avsafe.errors import LedgerError, UsageError, Withdrawn
@@ -111,6 +112,22 @@ def test_a_key_is_replaced(store):
         kept.known("face", "net/1")
     with pytest.raises(Sealed):
         kept.rotate()
+
+
+def test_the_doctor_tells_whose_network_is_not_in_use(home, monkeypatch):
+    one = ByColour()
+    with Database.open(home.ensure().database) as database:
+        kept = Embeddings(database, home.keys)
+        kept.put("p-old", "face", "another/1", VECTORS, None)
+        kept.put("p-new", "face", recognition.model_of(one), VECTORS, None)
+        assert kept.beside(()) == {"p-old", "p-new"}
+        for chosen, count in (({"face": one}, "1 people"), ({}, "2 people")):
+            monkeypatch.setattr(recognition, "embedders", lambda chosen=chosen: chosen)
+            found = {f.name: f for f in doctor_likeness.likeness(home, readable=True)}
+            assert (found["idle embeddings"].ok, found["idle embeddings"].value) == (False, count)
+        kept.forget("p-old")
+        monkeypatch.setattr(recognition, "embedders", lambda: {"face": one})
+        assert all(f.ok for f in doctor_likeness.likeness(home, readable=True))
 
 
 def test_what_ended_is_swept(store):
