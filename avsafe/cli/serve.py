@@ -80,8 +80,8 @@ def work(
 ) -> None:
     """Make what waits in the queue of the gateway, one job after the other, until SIGTERM.
 
-    `avsafe serve --generate` starts one; start more here or on other machines that share the state
-    folder. A worker may be killed at any time: another takes its job.
+    `avsafe serve --generate` starts one; start more here or on other machines
+    (docs/cluster.md). A worker may be killed at any time: another takes its job.
     """
     from contextlib import ExitStack
 
