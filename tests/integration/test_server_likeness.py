@@ -224,7 +224,7 @@ def test_who_refused_a_denial_and_a_cancel_are_in_the_ledger(place, pictures):
     (entry,) = place.entries(queued.id)
     assert (entry[1]["verdict"], entry[1]["rules"]) == ("denied", ["R2-violence"])
     rows = owner.get("/en/team/ledger").text
-    assert "reviewed" in rows
+    assert "<td>review</td><td>denied</td>" in rows
     assert queued.id[:12] in rows
 
 
