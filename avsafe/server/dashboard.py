@@ -25,7 +25,6 @@ from avsafe.server.jobs import (
     Jobs,
 )
 from avsafe.server.people import REVIEW as MAY_REVIEW
-from avsafe.server.scratch import scratch
 from avsafe.server.visits import Gone, Visit, Visits
 from avsafe.server.words import Words
 from avsafe.workspace import Workspace
@@ -34,7 +33,6 @@ LISTED = 50
 STATES = (QUEUED, RUNNING, REVIEW, RELEASED, DENIED, FAILED, CANCELLED)
 _RECENT, _WAITING = 6, 5
 _PICTURES = (".mp4", ".png")
-_STILL = files.STILL
 _DECODERS = 2  # stills that are made at once in one server process
 
 
@@ -95,26 +93,17 @@ def dashboard_pages(visits: Visits) -> None:
         )
 
     async def still(visit: Visit, job_id: str) -> Response:
-        """A small picture of a release. It is made once, lies beside the release and goes with
-        it."""
+        """A small picture of a release."""
         job = await asyncio.to_thread(jobs.get, job_id, visit.who.team)
         kept = await asyncio.to_thread(files.released, settings, job) if job is not None else None
         if job is None or kept is None or kept.suffix not in _PICTURES:
             raise Gone
 
-        def made() -> bytes:
-            known = files.kept(settings, job, _STILL)
-            if known is not None:
-                return b"".join(known.store.stream(known.stored.key))
-            picture = files.still(settings, kept)
-            with scratch(settings.uploads) as folder:
-                path = folder / _STILL
-                path.write_bytes(picture)
-                kept.store.put(path, files.key_of(job.id, _STILL))
-            return picture
-
         async with making:
-            return Response(await asyncio.to_thread(made), media_type="image/webp")
+            return Response(
+                await asyncio.to_thread(files.still_of, settings, job, kept),
+                media_type="image/webp",
+            )
 
     visits.add("GET", "/", "", overview)
     visits.add("GET", "/jobs", "", listed)

@@ -102,6 +102,20 @@ def still(settings: Settings, kept: Kept) -> bytes:
         return pages.still(path)
 
 
+def still_of(settings: Settings, job: Job, release: Kept) -> bytes:
+    """A small picture of what a job released. It is made once, lies beside the release and goes
+    with it."""
+    known = kept(settings, job, STILL)
+    if known is not None:
+        return b"".join(known.store.stream(known.stored.key))
+    picture = still(settings, release)
+    with scratch(settings.uploads) as folder:
+        path = folder / STILL
+        path.write_bytes(picture)
+        release.store.put(path, key_of(job.id, STILL))
+    return picture
+
+
 def released(settings: Settings, job: Job) -> Kept | None:
     """What a job released, while it is kept."""
     if job.state != RELEASED or job.output is None:

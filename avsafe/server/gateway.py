@@ -160,7 +160,7 @@ def gateway(app: FastAPI, settings: Settings, database: Database) -> None:
         if kept is None:
             raise NoSuchJob("The file is kept no longer.")
         if variant == "thumbnail":
-            still = await asyncio.to_thread(files.still, settings, kept)
+            still = await asyncio.to_thread(files.still_of, settings, job, kept)
             return Response(still, media_type="image/webp")
         return ranges.answer(request, kept, job.id)
 

@@ -88,7 +88,7 @@ def video(place):
 # ---------------------------------------------------------------- the client's way
 
 
-def test_a_video_is_asked_made_and_fetched(place, video, tmp_path):
+def test_a_video_is_asked_made_and_fetched(place, video, tmp_path, monkeypatch):
     assert (video.status, video.progress, video.error) == ("completed", 100, None)
     path = tmp_path / "got.mp4"
     path.write_bytes(place.client().videos.download_content(video.id).read())
@@ -100,6 +100,11 @@ def test_a_video_is_asked_made_and_fetched(place, video, tmp_path):
         f"/v1/videos/{video.id}/content?variant=thumbnail", headers=place.headers("ada")
     )
     assert Image.open(io.BytesIO(still.content)).size == (320, 240)
+    monkeypatch.setattr(files.pages, "still", None)  # a picture of a release is made once
+    again = place.http.get(
+        f"/v1/videos/{video.id}/content?variant=thumbnail", headers=place.headers("ada")
+    )
+    assert again.content == still.content
 
 
 def test_pictures_come_at_once(place):
