@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from avsafe import acts, plugins
+from avsafe import acts, plugins, server
 from avsafe.ledger.log import ROTATED
 from avsafe.server.words import languages, words
 
@@ -22,3 +25,11 @@ from avsafe.server.words import languages, words
 def test_each_has_a_name(language, table, ids):
     nameless = [str(one) for one in ids if not words(language).known(f"team:{table}:{one}", "")]
     assert nameless == []
+
+
+def test_the_page_that_asks_has_a_field_for_every_input():
+    from avsafe.server.asked import ROLES
+
+    page = (Path(server.__file__).parent / "templates/team_new.html").read_text()
+    fields = set(re.findall(r'<input type="file" name="([^"]+)"', page))
+    assert set(ROLES.values()) - {"audio"} == fields  # no embedded generator takes any other sound
