@@ -99,6 +99,14 @@ def test_a_line_tells_what_is_listed_and_stays_one_line():
     assert line("text", rules=("A1", "B2"), state="denied").endswith("state=denied rules=A1,B2")
 
 
+@pytest.mark.parametrize("hostile", ["\r", "\x1b[2K", "\u2028", "\x85", "\x0b", "\t", "\x00"])
+def test_what_a_file_says_moves_no_cursor_and_begins_no_line(hostile):
+    told = line("text", message="not read: %s", args=(f"a{hostile}b",), code=f"a{hostile}b")
+    assert told.isprintable()
+    assert len(told.splitlines()) == 1
+    assert "not read: a " in told
+
+
 def test_a_line_knows_its_request_and_job():
     with context.held(context.request_id, "ab" * 16), context.held(context.job_id, JOB):
         told = json.loads(line())

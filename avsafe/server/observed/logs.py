@@ -72,12 +72,14 @@ def _event(record: logging.LogRecord) -> str:
     before its values, which may be a user's."""
     ours = record.name.split(".", 1)[0] in _OURS
     text = str(record.msg) if record.exc_info and not ours else record.getMessage()
-    return text.strip().split("\n", 1)[0][:_LONGEST]
+    line = text.strip().split("\n", 1)[0][:_LONGEST]
+    # What a file says of itself gets into sentences: it moves no cursor and begins no line.
+    return "".join(c if c.isprintable() else " " for c in line)
 
 
 def _word(value: object) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return json.dumps(text) if " " in text else text
+    return json.dumps(text) if " " in text or not text.isprintable() else text
 
 
 def setting(kind: str) -> dict[str, Any]:
