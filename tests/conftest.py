@@ -26,11 +26,28 @@ def _own_home(
     on the other engine (``make test-postgresql``).
     """
     monkeypatch.setenv("AVSAFE_HOME", str(tmp_path_factory.mktemp("home")))
-    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
-    monkeypatch.delenv(f"{DATABASE_VARIABLE}_FILE", raising=False)
-    if os.environ.get("AVSAFE_TEST_DATABASE") == "postgresql":
+    if _on_postgresql() and not _OF_MODULES & set(request.fixturenames):
         url = request.getfixturevalue("postgresql_url").replace("+psycopg", "")
         monkeypatch.setenv(DATABASE_VARIABLE, url)
+
+
+_OF_MODULES = {"place", "service", "key_and_schema"}  # a state that the tests of a module share
+
+
+def _on_postgresql() -> bool:
+    return os.environ.get("AVSAFE_TEST_DATABASE") == "postgresql"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_database(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No address of a database from outside; on PostgreSQL one for what a module shares."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.delenv(f"{DATABASE_VARIABLE}_FILE", raising=False)
+        patched.delenv(DATABASE_VARIABLE, raising=False)
+        if _on_postgresql():
+            cluster = request.getfixturevalue("postgresql")
+            patched.setenv(DATABASE_VARIABLE, cluster.empty().replace("+psycopg", ""))
+        yield
 
 
 @pytest.fixture
@@ -62,7 +79,7 @@ def postgresql_url(postgresql: postgresql_kit.Cluster) -> str:
 @pytest.fixture
 def sqlite_only() -> None:
     """For a test about the files of SQLite; skipped when the suite runs on PostgreSQL."""
-    if os.environ.get("AVSAFE_TEST_DATABASE") == "postgresql":
+    if _on_postgresql():
         pytest.skip("about the files of SQLite")
 
 
