@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -254,7 +254,6 @@ def test_an_address_that_is_taken_is_told():
 
 
 def test_the_queue_as_the_database_knows_it(database_at):
-    now = datetime.now(UTC)
     with Database.open(database_at) as database:
         People(database).add("ada", "lab", "creator")
         user = People(database).list()[0].id
@@ -263,16 +262,16 @@ def test_the_queue_as_the_database_knows_it(database_at):
         jobs.claim("one")
         held = jobs.claim("two")
         jobs.end(held, "released")
+        now = made[-1].updated_at
         found = queue(database, now + timedelta(seconds=30))
         assert found.states["queued"] == found.states["running"] == found.states["released"] == 1
         assert found.states["failed"] == 0
-        assert 29 < found.oldest_queued_s < 31
+        assert found.oldest_queued_s == 30
         assert (found.silent, found.workers) == (0, 2)
         with database.writing() as connection:
             connection.execute(update(table).values(lease_until=now - timedelta(seconds=1)))
         later = queue(database, now + timedelta(hours=1))
         assert (later.silent, later.workers) == (1, 0)
-        assert len(made) == 3
 
 
 @pytest.mark.parametrize(
