@@ -62,9 +62,11 @@ class Embeddings:
         with self._database.reading() as connection:
             return frozenset(connection.execute(select(embeddings.c.id)).scalars())
 
-    def beside(self, models: Collection[str]) -> frozenset[str]:
-        """Whose there are by none of these networks: nothing is compared with them."""
+    def beside(self, models: Collection[str], modality: str | None = None) -> frozenset[str]:
+        """Whose there are by none of these networks: nothing can be compared with them."""
         query = select(embeddings.c.id).where(embeddings.c.model.not_in(tuple(models)))
+        if modality is not None:
+            query = query.where(embeddings.c.modality == modality)
         with self._database.reading() as connection:
             return frozenset(connection.execute(query).scalars())
 

@@ -48,7 +48,15 @@ class Resemblance:
         people = [one for one in self._people if one.modality == modality]
         if any(media.sha256 in one.media_sha256 for one in people):
             return True
-        return self._near(media, modality, {one.id for one in people})
+        ids = {one.id for one in people}
+        near = self._near(media, modality, ids)
+        if not near and (idle := ids & self._idle(modality)):
+            raise AvsafeError(
+                f"{len(idle)} people who refused can be compared with nothing: the network that "
+                "made their numbers is not in use. Name it in AVSAFE_EMBEDDERS, or protect them "
+                "anew."
+            )
+        return near
 
     def consenting(self, media: Media, modality: str) -> bool:
         """Whether it shows, or may show, anybody who agreed to be recognised, in whatever team."""
@@ -107,6 +115,11 @@ class Resemblance:
             store = Embeddings(self._database, self._home.keys)
             self._known[modality] = store.known(modality, model)
         return self._known[modality]
+
+    def _idle(self, modality: str) -> frozenset[str]:
+        """Whose embeddings are of a network that is not in use."""
+        models = [recognition.model_of(one) for one in self._embedders.values()]
+        return Embeddings(self._database, self._home.keys).beside(models, modality)
 
     def _look(self, media: Media, modality: str, one: LikenessEmbedder) -> Seen:
         place = (media.sha256, modality)

@@ -26,12 +26,19 @@ def _own_home(
     on the other engine (``make test-postgresql``).
     """
     monkeypatch.setenv("AVSAFE_HOME", str(tmp_path_factory.mktemp("home")))
-    if _on_postgresql() and not _OF_MODULES & set(request.fixturenames):
+    if _on_postgresql() and not _shares(request):
         url = request.getfixturevalue("postgresql_url").replace("+psycopg", "")
         monkeypatch.setenv(DATABASE_VARIABLE, url)
 
 
-_OF_MODULES = {"place", "service", "key_and_schema"}  # a state that the tests of a module share
+def _shares(request: pytest.FixtureRequest) -> bool:
+    """Whether the test uses a state that the tests of its module share."""
+    known = request._arg2fixturedefs
+    return any(
+        known[name][-1].scope == "module"
+        for name in ("place", "service", "key_and_schema")
+        if name in request.fixturenames
+    )
 
 
 def _on_postgresql() -> bool:

@@ -333,6 +333,24 @@ def test_a_gallery_that_is_not_whole_believes_nobody(place, monkeypatch):
     assert place.likeness(blue).status == "unknown"
 
 
+@pytest.mark.parametrize("now", ["another network", "none"])
+def test_who_refused_is_not_forgotten_with_the_network(place, monkeypatch, now):
+    """Their numbers can be compared with nothing: nobody is believed until they can."""
+    monkeypatch.setattr(likeness, "_attested", lambda *_: True)
+    place.protect(RED)
+    blue = place.picture(BLUE)
+    assert place.likeness(blue).status == "synthetic_attested"
+    other = ByColour()
+    other.info = replace(other.info, version="2")
+    monkeypatch.setattr(
+        recognition, "embedders", lambda: {"face": other} if now == "another network" else {}
+    )
+    assert place.likeness(blue).status == "unknown"
+    (one,) = place.consenting.people.list()
+    place.consenting.embeddings.forget(one.id)
+    assert place.likeness(blue).status == "synthetic_attested"
+
+
 @pytest.mark.parametrize("people", [(NOBODY,), (RED, GREEN)])
 def test_who_cannot_be_told_is_not_enrolled(place, people):
     for act in (place.consent, place.protect):
