@@ -35,7 +35,7 @@ class Service:
         self.address = f"http://{host}:{port}"
         usual = Settings(home=Home(root), generate=True, detectors="none", address=self.address)
         self.settings = replace(usual, **settings)
-        self.database = Database.open(self.settings.home.ensure().registry)
+        self.database = Database.open(self.settings.home.ensure().database)
         self.people, self.jobs = People(self.database), Jobs(self.database)
         config = uvicorn.Config(create_app(self.settings), port=port, log_level="warning")
         self.server = uvicorn.Server(config)

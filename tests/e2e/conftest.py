@@ -1,4 +1,5 @@
-"""One browser for all tests in one."""
+"""One browser for the tests of a module: the event loop that drives it must not outlive them, or
+what calls asyncio.run later in the same process fails."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import pytest
 from tests.browser_kit import CHROMIUM, NO_BROWSER
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     if CHROMIUM is None:
