@@ -5,12 +5,12 @@ BIN    := $(VENV)/bin
 # small matrices: with more threads OpenBLAS spins (as avsafe/cli/__init__.py)
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: demo test test-postgresql lint serve bench bench-vertical bench-generators gallery clean
+.PHONY: demo test test-slow test-postgresql lint serve bench bench-vertical bench-generators gallery clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    generate, gate, mark, sign, verify, strip, recover, tamper: files in demo/"
-	@echo "make test    the whole test suite"
+	@echo "make test    the test suite; the slowest tests are in: make test-slow"
 	@echo "make test-postgresql   what keeps state, once more with PostgreSQL beneath"
 	@echo "make serve   the verify page and the gateway at http://127.0.0.1:8000, state in build/serve/"
 	@echo "make lint    ruff, mypy --strict, import contracts"
@@ -34,14 +34,17 @@ demo: $(VENV)/.base
 	$(BIN)/avsafe demo --out demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m slow
 
 # The same tests of gate, verify, service and commands on the other database (tests/conftest.py).
 KEEPING := tests/integration/test_gate.py tests/integration/test_verify.py tests/integration/test_crash.py \
   tests/integration/test_ledger_cli.py $(wildcard tests/integration/test_server_*.py) tests/e2e \
   tests/unit/test_cli_keys.py tests/unit/test_consent.py
 test-postgresql: $(VENV)/.dev
-	AVSAFE_TEST_DATABASE=postgresql $(BIN)/python -m pytest -q -n auto --dist worksteal $(KEEPING)
+	AVSAFE_TEST_DATABASE=postgresql AVSAFE_CRASH_ROUNDS=15 $(BIN)/python -m pytest -q -n auto --dist worksteal $(KEEPING)
 
 PORT ?= 8000
 AT := AVSAFE_HOME=$(abspath build/serve)

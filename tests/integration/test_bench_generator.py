@@ -244,7 +244,7 @@ def test_inputs_are_made_from_inputs(room: Workspace, tmp_path: Path) -> None:
     v2a = suitefile.load("v2a")
     item = next(i for i in v2a.items if i.item_id == "strike")
     kept = {n: v2a.inputs[n] for n in ("strike", "strike-silent")}
-    small = replace(v2a.inputs["strike"], size=(256, 256), seconds=2.0)  # type: ignore[type-var]
+    small = replace(v2a.inputs["strike"], size=(384, 384), seconds=2.0)  # type: ignore[type-var]
     suite = replace(v2a, items=(item,), inputs={**kept, "strike": small})
     (found,) = making.make(suite, "foley", tmp_path, workspace=room)
     assert found.problem is None

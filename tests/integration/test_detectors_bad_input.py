@@ -24,6 +24,8 @@ from avsafe.types import Kind, RawMedia
 from avsafe_detectors.benign import SETS
 from avsafe_detectors.benign.control import Control
 
+pytestmark = pytest.mark.slow
+
 EXIT = {"inconclusive": 0, "unreadable": 3}  # docs/detectors.md; no other label may come
 QUIET = {"abstained", "absent"}
 BRIEF = {"three-frames", "one-frame"}

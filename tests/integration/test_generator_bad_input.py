@@ -28,6 +28,8 @@ from avsafe.policy import local_principal
 from avsafe.types import GenerationRequest, InputMedia, Kind, Media, RawMedia, Task
 from avsafe.workspace import Workspace, open_workspace
 
+pytestmark = pytest.mark.slow
+
 FROM_WORDS = [
     (Task.TEXT_TO_VIDEO, "world"), (Task.TEXT_TO_IMAGE, "world"), (Task.TEXT_TO_IMAGE, "portrait"),
     (Task.TEXT_TO_VIDEO, "two-stage"), (Task.TEXT_TO_VIDEO, "one-pass"),

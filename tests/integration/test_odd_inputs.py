@@ -24,6 +24,8 @@ from avsafe.verify import verify
 from avsafe.workspace import Lookup, Workspace, open_workspace
 from tests.odd_media import film, pictures, strip, turned, voice, with_hole
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[[Path], Path]
 SUFFIX = {Kind.VIDEO: ".mp4", Kind.IMAGE: ".png", Kind.AUDIO: ".wav"}
 OF_SIGNING = ("No signing keys", "Signed without a time stamp")  # warnings of another matter

@@ -193,6 +193,7 @@ def test_numpy_agrees_with_torch(kind: str) -> None:
     np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_weights_that_ship_compose_words_they_never_saw_together() -> None:
     """100 prompts beside the published figures of 600 (cards/two-stage.md): three standard errors
     of room, e.g. .866 - 3 * sqrt(.866 * .134 / 145) = .78 for the motion of an object."""

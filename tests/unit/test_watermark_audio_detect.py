@@ -170,6 +170,7 @@ def test_planted_pattern_is_read_from_features_alone() -> None:
     assert (found.present, found.payload) == (True, 99)
 
 
+@pytest.mark.slow
 def test_false_positives_obey_the_bound() -> None:
     """80 wrong keys: the sync p-value is a bound, so it is never smaller than chance allows."""
     rng = np.random.default_rng(7)
