@@ -292,6 +292,6 @@ _EXAMPLE_CASES = "\n".join(
     for case in (
         {"task": "text-to-video", "prompt": "a red ball bouncing", "roles": ["creator"]},
         {"task": "talking-head", "prompt": "", "roles": ["creator"], "likeness": "unknown"},
-        {"task": "text-to-image", "prompt": "a battlefield with wounded", "roles": ["creator"]},
+        {"task": "text-to-image", "prompt": "two men fight with knives", "roles": ["creator"]},
     )
 )
