@@ -48,6 +48,7 @@ class Consenting:
     """Of one state folder, with its database open."""
 
     def __init__(self, home: Home, database: Database) -> None:
+        self.database = database
         self.register = ConsentRegister(home.consent)
         self.people = ProtectedPeople(home.consent)
         self.embeddings = Embeddings(database, home.keys)

@@ -102,13 +102,19 @@ def revoke(
     record_id: Annotated[str, typer.Argument(metavar="ID", help="From avsafe consent list.")],
     as_json: Json = False,
 ) -> None:
-    """Withdraw a consent: nothing more is made with it. What was released stays released."""
+    """Withdraw a consent: nothing more is made with it, and jobs of the service that wait on it are
+    denied. What was released stays released."""
+    from avsafe.server.jobs import Jobs
+
     with _consenting() as consenting:
         record = consenting.withdraw(record_id, _me())
+        stopped = Jobs(consenting.database).stop_for_consent(record.id)
     if as_json:
-        print_json(_plain(record))
-    else:
-        console().print(f"{record.id}  revoked")
+        print_json(_plain(record) | {"jobs_denied": stopped})
+        return
+    console().print(
+        f"{record.id}  revoked" + (f", {stopped} waiting jobs denied" if stopped else "")
+    )
 
 
 @app.command()

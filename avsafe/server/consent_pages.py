@@ -15,7 +15,6 @@ from avsafe.consenting import Consenting
 from avsafe.errors import AvsafeError, UsageError
 from avsafe.protection import ProtectedPerson
 from avsafe.resemblance import of_team
-from avsafe.server import worker
 from avsafe.server.decisions import actor
 from avsafe.server.jobs import Jobs
 from avsafe.server.people import GENERATE, NotAllowed
@@ -86,7 +85,7 @@ class TeamConsents:
         def withdraw() -> None:
             self._of_team(record_id, visit.who.team, own=True)
             self._consenting.withdraw(record_id, actor(visit.who))
-            self._jobs.stop_for_consent(record_id, worker.REVOKED)
+            self._jobs.stop_for_consent(record_id)
 
         await asyncio.to_thread(withdraw)
         return RedirectResponse(visit.path("consent"), 303)

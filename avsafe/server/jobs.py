@@ -36,6 +36,7 @@ ENDED = (RELEASED, DENIED, FAILED, CANCELLED)
 VIDEOS, IMAGES, SPEECH, PAGES = "videos", "images", "speech", "pages"
 WAITED = (IMAGES, SPEECH)
 _ID = re.compile(r"video_[0-9a-f]{32}")
+REVOKED = {"code": "consent_revoked", "message": "A consent that it stands on was withdrawn."}
 LEASE_S = 60.0
 MAX_ATTEMPTS = 3
 DIED = {"code": "worker_died", "message": "Its worker died, several times."}
@@ -388,7 +389,7 @@ class Jobs:
                 _end(connection, job_id, DENIED, error=error, approval=said)
             return _get(connection, job_id)
 
-    def stop_for_consent(self, record_id: str, error: Mapping[str, Any]) -> int:
+    def stop_for_consent(self, record_id: str) -> int:
         """Deny what waits and stands on a consent that was withdrawn; how many that were."""
         waiting = select(jobs).where(jobs.c.state.in_((QUEUED, REVIEW))).with_for_update()
         with self._database.writing() as connection:
@@ -396,7 +397,7 @@ class Jobs:
                 row.id for row in connection.execute(waiting) if record_id in consents_of(_job(row))
             ]
             for job_id in found:
-                _end(connection, job_id, DENIED, error=dict(error))
+                _end(connection, job_id, DENIED, error=dict(REVOKED))
             return len(found)
 
     def delete(self, job_id: str) -> None:

@@ -44,6 +44,7 @@ from avsafe.server.jobs import (
     MAX_ATTEMPTS,
     RELEASED,
     REVIEW,
+    REVOKED,
     Job,
     Jobs,
     Lost,
@@ -68,7 +69,6 @@ LATER_S = 20.0  # before a job is tried again whose store did not answer
 LEFT = {"code": "user_left", "message": "Who asked was suspended, or left the team."}
 NO_STORE = {"code": "storage_failed", "message": "The store of files refused or did not answer."}
 NO_INPUT = {"code": "input_lost", "message": "A file that was given to it is there no longer."}
-REVOKED = {"code": "consent_revoked", "message": "A consent that it stands on was withdrawn."}
 
 
 def run(settings: Settings, *, until_empty: bool = False) -> None:

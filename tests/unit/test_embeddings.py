@@ -24,6 +24,8 @@ from avsafe.ledger import WITHDRAWN, Ledger
 from avsafe.policy import local_principal
 from avsafe.registry.database import Database
 from avsafe.registry.schema import embeddings as table
+from avsafe.server.jobs import VIDEOS, Jobs
+from avsafe.server.people import People
 from avsafe.types import Approval, GenerationRequest, InputMedia, Task
 from avsafe.workspace import open_workspace
 from tests.likeness_kit import BLUE, GREEN, NOBODY, ORANGE, RED, ByColour, picture
@@ -495,7 +497,18 @@ def test_on_the_command_line(tmp_path, monkeypatch):
     run("unprotect", person["id"])
     run("unprotect", person["id"], code=2)
     assert json.loads(run("protected", "--json")) == []
-    assert json.loads(run("revoke", record, "--json"))["state"] == "revoked"
+    with Database.open(Home.default().database) as database:
+        lia = People(database).identify(People(database).add("lia", "lab", "creator")).account
+        queue = Jobs(database)
+        waits, other = (
+            queue.add(lia.id, "lab", VIDEOS, {"consent_ids": [one]})[0] for one in (record, "c-1")
+        )
+    ended = json.loads(run("revoke", record, "--json"))
+    assert (ended["state"], ended["jobs_denied"]) == ("revoked", 1)
+    with Database.open(Home.default().database) as database:
+        denied = Jobs(database).get(waits.id)
+        assert (denied.state, denied.error["code"]) == ("denied", "consent_revoked")
+        assert Jobs(database).get(other.id).state == "queued"
     run("revoke", "c-" + "0" * 16, code=2)
     assert "numbers" in run("notice", "voice")
     run("notice", "gait", code=2)
