@@ -18,7 +18,7 @@ import logging
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -86,33 +86,17 @@ class State:
     parts: tuple[Part, ...] = ()
 
 
-class Index:
-    """The index of one database, in a folder of its own. Only ``update`` writes."""
+@dataclass(frozen=True)
+class Covered:
+    """The files of one moment, opened: what is written meanwhile changes nothing here."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._opened: dict[str, Searched] = {}
+    state: State = field(default_factory=State)
+    searched: tuple[Searched, ...] = ()  # of each part of the state
 
     @property
-    def begun(self) -> bool:
-        """Whether somebody has one written here."""
-        return (self._folder / MANIFEST).exists()
-
-    def covers(self, connection: Connection) -> int:
-        """The last number that the files know; 0 when there are none for this database, or they
-        can't be used: a warning says so, and everything is read from the database."""
-        if not self.begun:  # mostly there is none: no import, no query
-            return 0
-        state = self._state()
-        if connection.execute(select(numbering.c.id)).scalar() != state.numbering:
-            return 0
-        try:
-            for part in state.parts:
-                self._open(part)
-        except (MissingExtra, RegistryError) as error:
-            _log.warning("look-ups by fingerprint are slow. %s", error)
-            return 0
-        return state.last
+    def last(self) -> int:
+        """The last number that the files know; 0 when there are none."""
+        return self.state.last
 
     def near(self, kind: str, q: NDArray[np.uint8], limit_bits: int) -> dict[int, int]:
         """Numbers of releases with a hash within ``limit_bits`` of one in (q, 32), and how near:
@@ -120,14 +104,46 @@ class Index:
         found: dict[int, int] = {}
         if not len(q):
             return found
-        for part in self._state().parts:
+        for part, searched in zip(self.state.parts, self.searched, strict=True):
             if part.kind != kind or not part.hashes:
                 continue
-            bits, ids = self._open(part).search(q, min(NEIGHBOURS, part.hashes))
+            bits, ids = searched.search(q, min(NEIGHBOURS, part.hashes))
             for distance, number in zip(bits.ravel().tolist(), ids.ravel().tolist(), strict=True):
                 if 0 <= distance <= min(limit_bits, found.get(number, BITS)) and number >= 0:
                     found[number] = distance
         return found
+
+
+NOTHING = Covered()
+
+
+class Index:
+    """The index of one database, in a folder of its own. Only ``update`` writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._latest = NOTHING
+
+    @property
+    def begun(self) -> bool:
+        """Whether somebody has one written here."""
+        return (self._folder / MANIFEST).exists()
+
+    def covered(self, connection: Connection) -> Covered:
+        """What the files know; ``NOTHING`` when there are none for this database, or they can't be
+        used: a warning says so, and everything is read from the database."""
+        if not self.begun:  # mostly there is none: no import, no query
+            return NOTHING
+        state = self._state()
+        if connection.execute(select(numbering.c.id)).scalar() != state.numbering:
+            return NOTHING
+        if state != self._latest.state:
+            try:
+                self._latest = Covered(state, tuple(map(self._open, state.parts)))
+            except (MissingExtra, RegistryError) as error:
+                _log.warning("look-ups by fingerprint are slow. %s", error)
+                return NOTHING
+        return self._latest
 
     def counts(self) -> dict[str, int]:
         """Hashes of each kind, and bytes on disk."""
@@ -141,7 +157,7 @@ class Index:
     def behind(self, database: Database) -> int:
         """How many fingerprints are not in the files."""
         with database.reading() as connection:
-            last = self.covers(connection)
+            last = self.covered(connection).last
             return int(
                 connection.execute(select(func.count()).where(numbers.c.number > last)).scalar_one()
             )
@@ -172,7 +188,7 @@ class Index:
                 own = secrets.token_hex(16)
                 connection.execute(insert(numbering).values(id=own))
         with database.reading() as connection:
-            state = State() if rebuild or not self.covers(connection) else self._state()
+            state = State() if rebuild else self.covered(connection).state
             last = connection.execute(select(func.max(numbers.c.number))).scalar() or 0
             since = numbers.c.number > state.base_last
             fresh = connection.execute(select(func.count()).where(since)).scalar_one()
@@ -189,7 +205,6 @@ class Index:
         new = State(own, last, last if whole else state.base_last, kept + made)
         text = json.dumps({"format": FORMAT} | asdict(new), indent=1)
         write_private(self._folder / MANIFEST, text.encode())
-        self._opened.clear()
         named = {part.file for part in new.parts}
         for path in self._folder.glob("*.faiss"):
             if path.name not in named:
@@ -225,19 +240,18 @@ class Index:
             return State()
 
     def _open(self, part: Part) -> Searched:
-        if part.file not in self._opened:
-            faiss = _faiss()
-            try:
-                opened = faiss.read_index_binary(str(self._folder / part.file), faiss.IO_FLAG_MMAP)
-            except RuntimeError as error:  # absent, cut short, or something else
-                raise RegistryError(f"The index of fingerprints is damaged. {_ANEW}") from error
-            if opened.d != BITS or opened.ntotal != part.hashes:
-                raise RegistryError(f"The index of fingerprints is another one. {_ANEW}")
-            with suppress(AttributeError):  # a flat one has no lists
-                lists = opened.nlist
-                opened.nprobe = max(LISTS[0] // 2, lists // 64)
-            self._opened[part.file] = opened
-        return self._opened[part.file]
+        faiss = _faiss()
+        try:
+            opened: Any = faiss.read_index_binary(str(self._folder / part.file), faiss.IO_FLAG_MMAP)
+        except RuntimeError as error:  # absent, cut short, or something else
+            raise RegistryError(f"The index of fingerprints is damaged. {_ANEW}") from error
+        if opened.d != BITS or opened.ntotal != part.hashes:
+            raise RegistryError(f"The index of fingerprints is another one. {_ANEW}")
+        with suppress(AttributeError):  # a flat one has no lists
+            lists = opened.nlist
+            opened.nprobe = max(LISTS[0] // 2, lists // 64)
+        searched: Searched = opened
+        return searched
 
 
 def sound_windows(items: NDArray[np.uint32]) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, select, true
 
 from avsafe.registry.fingerprint import Fingerprint
-from avsafe.registry.index import Index, releases_of, sound_queries
+from avsafe.registry.index import NOTHING, Covered, Index, releases_of, sound_queries
 from avsafe.registry.schema import fingerprint_numbers as numbers
 from avsafe.registry.schema import fingerprints
 
@@ -30,12 +30,12 @@ COMPARED = 64  # the nearest, which are compared in full
 def candidates(connection: Connection, query: Fingerprint, index: Index | None) -> list[str]:
     """Release ids that may agree with ``query``: the ``COMPARED`` nearest, and those whose sound no
     index covers; the rest cannot, or are farther."""
-    covered = index.covers(connection) if index is not None else 0
-    beyond = _beyond(covered)
+    covered = index.covered(connection) if index is not None else NOTHING
+    beyond = _beyond(covered.last)
     q = query.sample(QUERY_HASHES)
     near = _near(connection, _words(q.tobytes()), beyond) if len(q) else {}
-    if covered and index is not None:
-        near |= dict(_indexed(connection, query, q, index))
+    if covered.last:
+        near |= dict(_indexed(connection, query, q, covered))
     found = sorted(near, key=lambda release: (near[release], release))[:COMPARED]
     if query.n_sound:
         found += _with_sound(connection, beyond, pictures_too=not query.n_frames)
@@ -43,12 +43,12 @@ def candidates(connection: Connection, query: Fingerprint, index: Index | None) 
 
 
 def _indexed(
-    connection: Connection, query: Fingerprint, q: NDArray[np.uint8], index: Index
+    connection: Connection, query: Fingerprint, q: NDArray[np.uint8], covered: Covered
 ) -> Iterator[tuple[str, int]]:
-    numbered = index.near("picture", q, NEAR_BITS)
+    numbered = covered.near("picture", q, NEAR_BITS)
     windows = sound_queries(query.sound)
     for kind in ("sound",) if query.n_frames else ("sound", "soundtrack"):
-        for number, bits in index.near(kind, windows, NEAR_SOUND_BITS).items():
+        for number, bits in covered.near(kind, windows, NEAR_SOUND_BITS).items():
             numbered[number] = min(bits, numbered.get(number, bits))
     nearest = sorted(numbered, key=lambda number: (numbered[number], number))[:COMPARED]
     for number, release_id in releases_of(connection, nearest):
