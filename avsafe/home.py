@@ -171,6 +171,15 @@ def write_private(path: Path, data: bytes) -> None:
         raise
 
 
+def flush(path: Path) -> None:
+    """Until a file, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def secret(folder: Path, name: str, size_bytes: int = 32) -> bytes:
     """A random key kept in ``folder/name``, made on first use; racing processes get the same."""
     path = folder / name

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from avsafe.errors import MissingExtra, ObjectsError, UsageError
+from avsafe.home import flush
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, S3Credential
@@ -149,9 +150,9 @@ class FolderStore:
         try:
             shutil.copyfile(path, partial)
             partial.chmod(0o600)
-            _sync(partial)
+            flush(partial)
             partial.replace(final)
-            _sync(final.parent)
+            flush(final.parent)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
@@ -400,11 +401,3 @@ def _sha256(pieces: Iterable[bytes]) -> str:
     for piece in pieces:
         digest.update(piece)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

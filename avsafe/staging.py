@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avsafe.errors import LedgerError, UsageError
-from avsafe.home import Home, locked, write_private
+from avsafe.home import Home, flush, locked, write_private
 
 if TYPE_CHECKING:
     from avsafe.ledger import Ledger
@@ -91,7 +91,7 @@ class Stage:
         ):
             if staged.exists():
                 os.replace(staged, name)
-        _sync_folder(final.parent)
+        flush(final.parent)
         return final
 
     def discard(self) -> None:
@@ -237,11 +237,3 @@ def _identity(path: Path) -> str:
     except FileNotFoundError:
         return ""
     return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

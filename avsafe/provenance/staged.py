@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from avsafe.home import flush
+
 
 @dataclass(frozen=True)
 class Staged:
@@ -23,11 +25,11 @@ class Staged:
         """Durable, then renamed; the sidecar first: media without its sidecar looks unsigned."""
         for path in (self.sidecar, self.media):
             if path is not None:
-                _flush(path)
+                flush(path)
         if self.sidecar is not None and self.final_sidecar is not None:
             os.replace(self.sidecar, self.final_sidecar)
         os.replace(self.media, self.destination)
-        _flush(self.destination.parent)
+        flush(self.destination.parent)
 
 
 @contextlib.contextmanager
@@ -43,11 +45,3 @@ def staged(destination: Path, sidecar: Path | None = None) -> Iterator[Staged]:
         media.unlink(missing_ok=True)
         if beside is not None:
             beside.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
