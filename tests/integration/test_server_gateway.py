@@ -19,7 +19,7 @@ from PIL import Image
 
 from avsafe import testing
 from avsafe.errors import UsageError
-from avsafe.home import DATABASE_VARIABLE, Home
+from avsafe.home import DATABASE_VARIABLE
 from avsafe.registry.database import Database
 from avsafe.server import files, worker
 from avsafe.server.app import create_app
@@ -27,22 +27,18 @@ from avsafe.server.jobs import Conflict, Jobs, Lost
 from avsafe.server.keys import Keys
 from avsafe.server.people import NotAuthenticated, People
 from avsafe.server.sessions import Sessions
-from avsafe.server.settings import Settings
 from avsafe.verify import verify
 from avsafe.workspace import Lookup, open_workspace
+from tests import server_kit
 
 PROMPT = "a red metal ball bouncing on grass"
 
 
-class Place:
+class Place(server_kit.Place):
     """A service on a state folder of its own, with a worker on demand."""
 
     def __init__(self, root):
-        self.settings = Settings(home=Home(root), generate=True, detectors="none")
-        self.home = self.settings.home.ensure()
-        self.database = Database.open(self.home.database)
-        self.people, self.jobs = People(self.database), Jobs(self.database)
-        self.app = create_app(self.settings)
+        super().__init__(root)
         self.http = TestClient(self.app)
         self.keys = {}
 

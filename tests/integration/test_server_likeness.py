@@ -13,27 +13,17 @@ from avsafe import likeness, media, recognition, testing
 from avsafe.acts import Actor
 from avsafe.consent import FACE, VOICE
 from avsafe.consenting import Consenting
-from avsafe.home import DATABASE_VARIABLE, Home
+from avsafe.home import DATABASE_VARIABLE
 from avsafe.ledger import Ledger
-from avsafe.registry.database import Database
 from avsafe.server import worker
-from avsafe.server.app import create_app
-from avsafe.server.jobs import Jobs
-from avsafe.server.people import People
-from avsafe.server.sessions import Sessions
-from avsafe.server.settings import Settings
 from avsafe.types import RELEASING
+from tests import server_kit
 from tests.likeness_kit import BLUE, RED, ByColour, picture
 
 
-class Place:
+class Place(server_kit.Place):
     def __init__(self, root):
-        self.settings = Settings(home=Home(root), generate=True, detectors="none")
-        self.home = self.settings.home.ensure()
-        self.database = Database.open(self.home.database)
-        self.people, self.jobs = People(self.database), Jobs(self.database)
-        self.sessions = Sessions(self.database)
-        self.app = create_app(self.settings)
+        super().__init__(root)
         self.keys = {}
 
     def key(self, name, role="creator", team="lab"):
@@ -45,10 +35,7 @@ class Place:
         return {"authorization": f"Bearer {self.key(*who)}"}
 
     def browser(self, *who):
-        http = TestClient(self.app, follow_redirects=False)
-        token = self.sessions.log_in(self.key(*who))
-        http.cookies.set("avsafe_session", token)
-        return http, self.sessions.of(token).csrf
+        return self.logged_in(self.key(*who))
 
     def work(self):
         worker.run(self.settings, until_empty=True)

@@ -10,27 +10,17 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 
-from avsafe.home import Home
 from avsafe.ledger import Ledger
 from avsafe.policy.engine import DEFAULT_FOLDER
-from avsafe.registry.database import Database
 from avsafe.server.app import create_app
-from avsafe.server.jobs import VIDEOS, Jobs
+from avsafe.server.jobs import VIDEOS
 from avsafe.server.keys import Keys
-from avsafe.server.people import People
 from avsafe.server.sessions import Sessions
-from avsafe.server.settings import Settings
 from avsafe.server.visits import COOKIE
+from tests import server_kit
 
 
-class Place:
-    def __init__(self, root):
-        self.settings = Settings(home=Home(root), generate=True, detectors="none")
-        self.home = self.settings.home.ensure()
-        self.database = Database.open(self.home.database)
-        self.people, self.jobs = People(self.database), Jobs(self.database)
-        self.app = create_app(self.settings)
-
+class Place(server_kit.Place):
     def browser(self, key):
         """A session's cookie, and the token of its forms."""
         http = TestClient(self.app, follow_redirects=False)

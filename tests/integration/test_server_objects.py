@@ -22,17 +22,14 @@ from avsafe import objects, testing
 from avsafe.errors import ObjectsError
 from avsafe.home import DATABASE_VARIABLE, Home
 from avsafe.provenance import outbox
-from avsafe.registry.database import Database
 from avsafe.server import files, worker
 from avsafe.server.app import create_app
-from avsafe.server.jobs import Jobs
-from avsafe.server.people import People
 from avsafe.server.scratch import scratch
 from avsafe.server.settings import Settings
 from avsafe.staging import open_stage
 from avsafe.verify import verify
 from avsafe.workspace import Lookup, open_workspace
-from tests import s3_kit
+from tests import s3_kit, server_kit
 
 ASKED = {"task": "text-to-video", "generator": "world", "prompt": "a red ball", "seed": 1,
          "negative_prompt": "", "purpose": "general", "consent_ids": [], "parameters": {},
@@ -59,14 +56,11 @@ def bucket(s3, tmp_path, monkeypatch):
     s3.fault = None
 
 
-class Place:
+class Place(server_kit.Place):
     """A service with one user, and workers on demand."""
 
     def __init__(self, root):
-        self.settings = Settings(home=Home(root), generate=True, detectors="none")
-        self.home = self.settings.home.ensure()
-        self.database = Database.open(self.home.database)
-        self.people, self.jobs = People(self.database), Jobs(self.database)
+        super().__init__(root)
         self.key = self.people.add("ada", "lab", "creator")
         self.user = self.people.identify(self.key).account.id
         self.headers = {"authorization": f"Bearer {self.key}"}

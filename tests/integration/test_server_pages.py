@@ -12,33 +12,23 @@ from typer.testing import CliRunner
 
 from avsafe.cli import app as cli
 from avsafe.errors import UsageError
-from avsafe.home import Home
 from avsafe.registry.database import Database
 from avsafe.registry.store import Registry
 from avsafe.server import files, published
-from avsafe.server.app import create_app
-from avsafe.server.jobs import Jobs
 from avsafe.server.keys import Keys
 from avsafe.server.people import NotAllowed, NotAuthenticated, People
 from avsafe.server.sessions import Sessions
-from avsafe.server.settings import Settings
+from tests import server_kit
 
 
-class Place:
+class Place(server_kit.Place):
     def __init__(self, root):
-        self.settings = Settings(home=Home(root), generate=True, detectors="none")
-        self.home = self.settings.home.ensure()
-        self.database = Database.open(self.home.database)
-        self.people, self.jobs = People(self.database), Jobs(self.database)
-        self.keys, self.sessions = Keys(self.database), Sessions(self.database)
-        self.app = create_app(self.settings)
+        super().__init__(root)
+        self.keys = Keys(self.database)
 
     def browser(self, name, team="lab", role="creator"):
         """Somebody who is logged in, and the token of their forms."""
-        http = TestClient(self.app, follow_redirects=False)
-        token = self.sessions.log_in(self.people.add(name, team, role))
-        http.cookies.set("avsafe_session", token)
-        return http, self.sessions.of(token).csrf
+        return self.logged_in(self.people.add(name, team, role))
 
 
 @pytest.fixture(scope="module")
