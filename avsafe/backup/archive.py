@@ -21,9 +21,9 @@ import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol
 
+from avsafe.closing import Closing
 from avsafe.errors import BackupError
 
 HEADER, SEALED, MANIFEST = "avsafe-backup.json", "keys.sealed", "manifest"
@@ -147,7 +147,7 @@ class Member:
         return b"".join(self.chunks())
 
 
-class Reader:
+class Reader(Closing):
     """Members in their order; the manifest is compared when they end. A context manager.
 
     ``note`` is the manifest as it was signed: the caller knows whose signature counts.
@@ -160,15 +160,7 @@ class Reader:
             raise BackupError(f"This is no backup: {error}.") from error
         self.note = ""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._tar.close()
 
     def __iter__(self) -> Iterator[Member]:

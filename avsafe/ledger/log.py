@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from avsafe.closing import Closing
 from avsafe.errors import LedgerError
 from avsafe.ledger import in_postgresql, keyring, merkle, withdrawal
 from avsafe.ledger.check import check
@@ -54,7 +54,7 @@ PERSONAL = (
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-class Ledger:
+class Ledger(Closing):
     """Open with ``Ledger.open``; a context manager. One instance serves one thread.
 
     >>> from tempfile import TemporaryDirectory
@@ -119,17 +119,6 @@ class Ledger:
 
     def close(self) -> None:
         self._rows.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # ------------------------------------------------------------ writing
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 
+from avsafe.closing import Closing
 from avsafe.errors import MissingExtra, RegistryError, UsageError
 from avsafe.home import locked
 from avsafe.registry import migrate
@@ -26,7 +26,7 @@ _BUSY_S = 60.0
 _TURN = text("SELECT pg_advisory_xact_lock(hashtextextended(:turn, 0))")
 
 
-class Database:
+class Database(Closing):
     """Open with ``Database.open``; a context manager. May be shared by threads.
 
     >>> from tempfile import TemporaryDirectory
@@ -95,17 +95,6 @@ class Database:
     def close(self) -> None:
         with self._queued():  # the last connection to close writes the log back
             self.engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def is_postgresql(self) -> bool:

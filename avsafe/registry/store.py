@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -17,6 +16,7 @@ from sqlalchemy import (
     update,
 )
 
+from avsafe.closing import Closing
 from avsafe.errors import RegistryError
 from avsafe.registry import lookup, rows
 from avsafe.registry.database import Database
@@ -34,7 +34,7 @@ _BUSY_S = 60.0
 _KEEP_RESERVATIONS = timedelta(days=31)  # the longest window a quota may use
 
 
-class Registry:
+class Registry(Closing):
     """Open with ``Registry.open``; a context manager.
 
     >>> from tempfile import TemporaryDirectory
@@ -59,17 +59,6 @@ class Registry:
 
     def close(self) -> None:
         self.database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # ------------------------------------------------------------ releases
 
